@@ -18,6 +18,7 @@ from custody.runtime.certificate_metrics import CertificateMetrics
 from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.live_tls import LiveTls
+from custody.runtime.revocation import own_revocation
 
 POLL_SECONDS = 2.0
 REPORT_INTERVAL = timedelta(days=1)
@@ -86,6 +87,9 @@ class CertificateWatch:
         now = datetime.now(UTC)
         found = [f"{live.files.use}: {live.refusal}" for live in self._watched if live.refusal]
         for live in self._watched:
+            loaded = live.loaded
+            revoked = own_revocation(loaded.chain, loaded.roots, loaded.crls, now)
+            found += [f"{live.files.use}: {revoked}"] if revoked is not None else []
             due = [each for each in _validities(live) if each.is_due(now, self._limits)]
             found += [f"{live.files.use}: {each.problem(now)}" for each in due]
         return "; ".join(found) or None

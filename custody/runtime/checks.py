@@ -10,9 +10,14 @@ from custody.runtime.certificate_days import fewest_days, validities
 from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.console import out
 from custody.runtime.errors import OperatorError
+from custody.runtime.revocation import own_revocation
 from custody.runtime.tls import TlsFiles, load_tls
 
 HOW_TO_RENEW = "docs/how-to/certificates.md"
+RETURN_OF_A_REVOKED = (
+    "Ask the operator of the authority why. If this host shall have a new certificate: `pki renew` "
+    f"here, then `pki sign` at the authority: {HOW_TO_RENEW}"
+)
 
 
 class Status(StrEnum):
@@ -57,6 +62,10 @@ def certificate_checks(
             loaded = load_tls(files)
         except OperatorError as error:
             yield failed(name, error)
+            continue
+        revoked = own_revocation(loaded.chain, loaded.roots, loaded.crls, now)
+        if revoked is not None:
+            yield Check(name, Status.FAIL, f"{revoked}: peers refuse it", RETURN_OF_A_REVOKED)
             continue
         found = validities(loaded.chain, loaded.roots, loaded.crls)
         problems = [each.problem(now) for each in found if each.is_due(now, limits)]

@@ -212,6 +212,25 @@ def check_chain(chain: Sequence[x509.Certificate], crls: Sequence[Crl], now: dat
         raise RevocationUnknown(unknown)
 
 
+def own_revocation(
+    chain: Sequence[x509.Certificate],
+    roots: Iterable[x509.Certificate],
+    crls: Sequence[Crl],
+    now: datetime,
+) -> str | None:
+    """Return which certificate of this host's own chain is revoked, and why; None without one.
+
+    ``chain``: the leaf and its intermediates. A CRL that is missing or expired revokes nothing.
+    """
+    above = [[each] for each in chain[1:]] + [list(roots)]
+    for certificate, issuers in zip(chain, above, strict=False):
+        for issuer in issuers:
+            finding = status_of(certificate, issuer, crls, now)
+            if finding.status is Status.REVOKED:
+                return finding.why
+    return None
+
+
 def earliest_end(crls: Iterable[Crl]) -> datetime | None:
     """Return when the first of the CRLs expires; None without CRLs."""
     return min((crl.next_update for crl in crls), default=None)

@@ -8,6 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from custody.runtime.certificate_settings import CertificatesSection
+from custody.runtime.checks import Status, certificate_checks
 from custody.runtime.errors import ConfigurationError
 from custody.runtime.live_tls import LiveTls
 from devstack.certificates import Certificates, Leaf
@@ -153,3 +155,19 @@ async def test_an_unusable_list_stops_a_start_and_no_running_daemon(
     await watching.refresh()
     assert str(crl) in str(watching.problem())
     assert len(served.tls.loaded.crls) == 1
+
+
+async def test_a_host_says_that_its_own_certificate_is_revoked(
+    pki: Certificates, crl: Path, node: Leaf, other_node: Leaf
+):
+    files = replace(node.client("control_plane"), crl=crl)
+    for revoked, is_own in (([other_node], False), ([node], True)):
+        write_crl(crl, pki, revoked)
+        [check] = certificate_checks([files], CertificatesSection(), "renew it")
+        problem = watch(LiveTls(files)).problem()
+        if is_own:
+            assert check.status is Status.FAIL
+            assert "CN=node-1 was revoked at" in check.detail
+            assert "CN=node-1 was revoked at" in str(problem)
+        else:
+            assert (check.status, problem) == (Status.OK, None)

@@ -22,6 +22,7 @@ from custody.runtime.revocation import (
     earliest_end,
     from_list,
     load_crls,
+    own_revocation,
     parse_crls,
     status_of,
 )
@@ -223,3 +224,18 @@ def test_openssl_agrees(tmp_path: Path):
     assert "certificate revoked" in verifies(listing(INTERMEDIATE, LEAF), listing(ROOT))
     assert "certificate revoked" in verifies(EMPTY, listing(ROOT, INTERMEDIATE.certificate))
     assert "unable to get certificate CRL" in verifies(listing(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("crls", "revoked"),
+    [
+        ([], None),
+        ([listing(INTERMEDIATE, until=NOW - timedelta(seconds=1))], None),
+        ([listing(INTERMEDIATE, LEAF)], "CN=driver-1"),
+        ([listing(INTERMEDIATE), listing(ROOT, INTERMEDIATE.certificate)], "CN=intermediate"),
+    ],
+)
+def test_only_an_entry_revokes_a_hosts_own_chain(crls: list[Crl], revoked: str | None):
+    other = root_of("another root").certificate
+    why = own_revocation(CHAIN[:2], [other, ROOT.certificate], crls, NOW)
+    assert (why is None) if revoked is None else str(why).startswith(revoked)
