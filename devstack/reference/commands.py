@@ -26,6 +26,7 @@ An option of the program, such as `--config`, comes before the command, as in
 `hsm-driver --config FILE doctor`.
 
 A command that fails prints what failed and what to do next on stderr, and ends with exit code 1.
+A wrong option or argument ends with 2. A command with other exit codes names them in its help.
 Commands with `--json` print one JSON document on stdout."""
 
 
