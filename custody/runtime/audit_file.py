@@ -124,8 +124,9 @@ def sync_file(path: Path) -> None:
 
 
 def verify_file(path: Path, keys: PinnedKeys, node: str, most: int) -> FileVerification:
-    """Check an exported file line by line, in constant memory. Raise OperatorError.
+    """Check an exported file line by line, in constant memory.
 
+    Raise OperatorError if the file cannot be read, or has no line: it then proves nothing.
     ``keys``: who may have signed its heads.
     """
     check = LinesCheck(keys, node)
@@ -143,6 +144,12 @@ def verify_file(path: Path, keys: PinnedKeys, node: str, most: int) -> FileVerif
                 findings += [(number, what) for what in faults[: max(0, most - len(findings))]]
     except OSError as error:
         raise OperatorError(f"cannot read {path}: {error.strerror}", "Name its path.") from None
+    if number == 0:
+        raise OperatorError(
+            f"{path} is empty, so there is nothing to check",
+            "Name a file of `audit export`, or export again: an audit without records gives no "
+            "line.",
+        )
     last = check.last
     if last is not None and check.signed != last.sequence:
         in_all += 1

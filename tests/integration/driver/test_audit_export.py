@@ -245,3 +245,13 @@ def test_the_commands(run: Run, tmp_path: Path):
     path.write_text(path.read_text().replace("success", "failure"))
     assert run("audit", "verify", "--file", path).exit_code == 1
     assert run("audit", "export", "--to", path, "--after", 1).exit_code == 1
+
+
+def test_an_empty_file_proves_nothing(run: Run, tmp_path: Path):
+    create_signing_key(tmp_path / "identity.pem")
+    path = tmp_path / "audit.jsonl"
+    assert run("audit", "export", "--to", path, "--offline").exit_code == 0
+    done = run("audit", "verify", "--file", path)
+    assert done.exit_code == 2
+    assert f"{path} is empty" in done.stderr
+    assert done.stdout == ""
