@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import floor
 
 from custody.runtime.certificate_days import fewest_days, validities
 from custody.runtime.certificate_settings import CertificatesSection
@@ -74,7 +75,7 @@ def certificate_checks(
             yield Check(name, status, "; ".join(problems), todo)
             continue
         days = fewest_days(found, now)
-        left = ", ".join(f"{role} {days[role]:.0f}" for role in days)
+        left = ", ".join(f"{role} {floor(days[role])}" for role in days)  # as pki show
         crl = "" if files.crl or files.ca is None else "; no crl is set"
         yield Check(name, Status.OK, f"days left: {left}{crl}")
 

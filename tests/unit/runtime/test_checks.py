@@ -8,9 +8,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from custody.pki.description import describe
 from custody.runtime.certificate_settings import CertificatesSection
 from custody.runtime.checks import Status, certificate_checks
-from custody.runtime.tls import TlsFiles
+from custody.runtime.tls import TlsFiles, load_certificates
 
 
 def certificate(folder: Path, left: timedelta) -> Path:
@@ -45,3 +46,10 @@ def test_a_certificate_is_to_be_replaced_before_it_ends(
     [check] = certificate_checks([files], CertificatesSection(authority_days=14), "pki issue")
     assert check.status is status
     assert (check.todo is None) == (status is Status.OK)
+
+
+def test_the_days_left_are_those_of_pki_show(tmp_path: Path):
+    path = certificate(tmp_path, timedelta(days=80, hours=23))
+    [check] = certificate_checks([TlsFiles("server", ca=path)], CertificatesSection(), "renew it")
+    assert describe(load_certificates(path)[0]).days_left == 80
+    assert "root 80" in check.detail
