@@ -86,7 +86,7 @@ audit: install audittools ## check dependencies: licences, sources, vulnerabilit
 sbom: wheel audittools ## list the components of both wheels and the crate: dist/*.cdx.json
 	@$(BIN)/python -m devstack.dependencies sbom
 
-promtool: # of Debian's package of Prometheus, whose server is not wanted here
+promtool: ## fetch promtool, which checks the alarm rules (build/promtool/usr/bin/promtool), without Prometheus
 	@test -x build/promtool/usr/bin/promtool || devstack/promtool.sh
 
 audittools:
