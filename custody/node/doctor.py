@@ -155,7 +155,8 @@ def _group(settings: NodeSettings, registered: str) -> Check:
         "control plane",
         Status.FAIL,
         f"{url} knows this node in group {registered!r}, but the configuration says {ours!r}",
-        "Correct [node] group, or remove the node on the control plane and add it again.",
+        "Correct [node] group, or remove the node on the control plane and add it again, with its "
+        "certificate: docs/how-to/take-access-away.md",
     )
 
 

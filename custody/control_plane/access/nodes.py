@@ -102,7 +102,8 @@ async def add_node(
         whose = "" if row.owner is None else f", as {row.owner}'s"
         raise OperatorError(
             f"node {node_id} is registered already, in group {row.node_group}{whose}",
-            f"Run: control-plane node remove {node_id}, then add it again.",
+            f"Run: control-plane node remove {node_id}, then add it again with its certificate "
+            "(--certificate FILE): docs/how-to/take-access-away.md",
         )
     if certificate is not None:
         begins = certificate.not_valid_before_utc

@@ -88,7 +88,9 @@ def test_a_new_control_plane_in_the_order_of_the_help(configured: Command, tmp_p
     assert refused.exit_code == 1
     assert "cannot write audit.jsonl to the disk: Input/output error" in refused.stderr
     assert "0 records deleted" in configured("audit", "prune", *words).stdout
-    assert "remove" in configured("node", "add", "driver-1", "--group", "b", status=1).stderr
+    other = configured("node", "add", "driver-1", "--group", "b", status=1).stderr
+    assert "node remove driver-1" in other
+    assert "--certificate FILE" in " ".join(other.split())
     (node,) = json.loads(configured("node", "list", "--json").stdout)
     assert (node["id"], node["group"], node["last_seen"]) == ("driver-1", "hsm", None)
     options = ["--scope", "read", "--scope", "sign", "--days", "30"]
