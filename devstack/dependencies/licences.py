@@ -29,6 +29,8 @@ EXCEPTIONS = {
     "psycopg-binary": ("LGPL-3.0-only", "imported unchanged; its user can replace it"),
     "pycryptodome": ("BSD-3-Clause AND LicenseRef-Public-Domain", "parts are in the public domain"),
 }
+# Packages whose metadata names no licence. The text of the licence is in the wheel.
+ONLY_IN_TEXT = {"pyrage": "MIT"}
 # The classifiers of packages without a License-Expression (PEP 639).
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -77,7 +79,7 @@ def licence_of(package: PackageMetadata) -> str | None:
         # Several classifiers can mean "and" or "or": every one of them must be allowed.
         return None if None in named else " AND ".join(sorted(str(one) for one in named))
     text = package["License"].strip() if "License" in package else ""
-    return text if text in ALLOWED else None
+    return text if text in ALLOWED else ONLY_IN_TEXT.get(package["Name"])
 
 
 def not_allowed(name: str, licence: str | None) -> str | None:

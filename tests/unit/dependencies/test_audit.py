@@ -8,9 +8,10 @@ import pytest
 from custody.runtime.console import EXIT_COULD_NOT_CHECK, EXIT_FAILED
 from devstack.dependencies import __main__ as program
 from devstack.dependencies.advisories import judge
-from devstack.dependencies.checks import Check, Result
+from devstack.dependencies.checks import LOCK, Check, Result
 from devstack.dependencies.licences import (
     EXCEPTIONS,
+    check_licences,
     is_allowed,
     licence_of,
     locked_packages,
@@ -97,6 +98,10 @@ def package(**fields: str | list[str]) -> Message:
 )
 def test_a_licence_is_read_from_what_a_package_says(metadata, licence):
     assert licence_of(metadata) == licence
+
+
+def test_the_locked_packages_have_licences_that_are_allowed():
+    assert list(check_licences(LOCK).details) == []
 
 
 def test_an_unknown_licence_is_not_allowed():
