@@ -77,6 +77,8 @@ def renew(
 
     The daemon works on with the old pair until pki install has put the new pair in place.
     """
+    from datetime import UTC, datetime
+
     from cryptography import x509
 
     from custody.pki.certificates import new_private_key
@@ -102,6 +104,8 @@ def renew(
         options = [
             *(f"--dns {each}" for each in found.get_values_for_type(x509.DNSName)),
             *(f"--ip {each}" for each in found.get_values_for_type(x509.IPAddress)),
+            # `pki sign` never overwrites: the authority may still have the last certificate's file
+            f"--out {described.subject}.{datetime.now(UTC):%Y-%m-%d}.pem",
         ]
         words = " ".join([described.kind, described.subject, *options])
         _write_request(files, described.subject, found, key, words)

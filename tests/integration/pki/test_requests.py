@@ -85,6 +85,19 @@ def test_a_renewal_exchanges_the_pair_and_keeps_the_last_one(pki: Pki, installed
     assert kept == {f"{second:x}", f"{serial_in_use(installed):x}"}
 
 
+def test_the_line_that_renew_prints_for_the_authority_runs_beside_the_last_certificate(
+    pki: Pki, installed: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(installed.parent)
+    Path("zurich-1.certificate.pem").write_text("of the last signing")
+    said = " ".join(on_host(installed, "renew").output.split())
+    _, _, line = said.partition("there: pki ")
+    Path("request.pem").write_bytes((installed / REQUEST).read_bytes())
+    pki(*line.split())
+    [made] = Path().glob("zurich-1.2*.pem")
+    on_host(installed, "install", made)
+
+
 def test_plain_files_become_the_first_version(pki: Pki, authorities: Path):
     pki("issue", "node", "zurich-1")
     tls = authorities / "nodes/zurich-1"
@@ -266,7 +279,7 @@ def test_a_server_gets_exactly_the_names_that_the_operator_states(
     on_host(tls, "install", answer, "--ca", authorities / "root/certificate.pem")
     on_host(tls, "install", fails_with="nothing to install")
     text = on_host(tls, "renew").output
-    assert "pki sign server api --dns api.example.org --ip 10.0.0.5 request.pem" in text
+    assert "pki sign server api --dns api.example.org --ip 10.0.0.5 --out api.2" in text
 
 
 def test_two_commands_at_once_record_both_certificates(authorities: Path):
