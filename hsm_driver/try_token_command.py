@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
@@ -17,7 +18,7 @@ from custody.runtime.console import (
     print_json,
     print_table,
 )
-from custody.runtime.errors import OperatorError
+from custody.runtime.errors import ConfigurationError, OperatorError
 
 if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
@@ -65,7 +66,8 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         Needs neither a database nor a control plane, and with --module, --token-label and
         --pin-file no configuration; --login protected-path or none replaces --pin-file. Leaves
         nothing on the token. The table has no PIN and no key, so it can be sent to somebody. A
-        wrong PIN is tried once.
+        wrong PIN is tried once: pin.json beside --pin-file remembers it. The driver remembers in
+        its own state directory, and does not read that file.
 
         Exit code 0: at least one algorithm works inside the token; 1: none does, or no login.
         """
@@ -76,7 +78,7 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         from custody.pkcs11.trials import works_inside
 
         named = _Named(module, token_label, token_serial, slot, login, pin_file, profile)
-        with operator_errors(), TemporaryDirectory() as folder:
+        with operator_errors(), TemporaryDirectory() as folder, _advice(named):
             settings = settings_of(context) if named == _Named() else _settings(named, Path(folder))
             steps = asyncio.run(try_all(settings, short_serial=short_serial))
         if as_json:
@@ -101,6 +103,51 @@ class _Named(NamedTuple):
     login: str | None = None
     pin_file: Path | None = None
     profile: str | None = None
+
+
+@contextmanager
+def _advice(named: _Named) -> Iterator[None]:
+    """Raise an OperatorError with the options that correct it, where no configuration is used."""
+    try:
+        yield
+    except OperatorError as error:
+        raise OperatorError(error.what, _todo(error, named)) from None
+
+
+def _todo(error: OperatorError, named: _Named) -> str:
+    from custody.pkcs11.launch import HsmCannotStart
+    from custody.pkcs11.messages import Obstacle
+    from custody.pkcs11.pin import FILE_NAME
+
+    if named == _Named():
+        if not isinstance(error, ConfigurationError):
+            return error.todo
+        options = "--module, --token-label and --pin-file"
+        return f"{error.todo} To try a token without a configuration, give {options}."
+    if "correct pin_file" in error.todo:
+        return "Write the token's user PIN into it (chmod 600), or correct --pin-file."
+    obstacle = error.obstacle if isinstance(error, HsmCannotStart) else None
+    if named.login == "none" and obstacle is Obstacle.LOGIN:
+        return (
+            "Give --pin-file and no --login, or --login protected-path if a person enters the PIN "
+            "at the token."
+        )
+    if "--retry-pin" in error.todo or "PIN file" in error.todo:
+        if named.pin_file is None:
+            return "Enter the right PIN at the token, or give --pin-file and no --login."
+        memory = named.pin_file.absolute().parent / FILE_NAME
+        return (
+            f"Write the token's user PIN into {named.pin_file}: once the file has changed, it is "
+            f"tried. If the PIN is right after all: rm {memory}"
+        )
+    advice = {
+        Obstacle.MODULE: "Install the vendor's client library, or correct --module.",
+        Obstacle.TOKEN: "Correct --token-label, --token-serial or --slot, initialise the token, or "
+        "check the HSM's connection.",
+        Obstacle.MECHANISM: "Give another --profile, or none: then the standard mechanisms are "
+        "tried.",
+    }
+    return error.todo if obstacle is None else advice.get(obstacle, error.todo)
 
 
 def _settings(named: _Named, folder: Path) -> HsmSettings:

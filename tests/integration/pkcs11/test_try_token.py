@@ -114,6 +114,52 @@ async def test_a_person_can_enter_the_pin_at_the_token(tokens: TokenFolder, faul
     assert steps["login"]["detail"].startswith("protected-path;")
 
 
+def todo(done: Result) -> str:
+    """What the error advises. It must not name what this command does not use."""
+    assert done.exit_code == 1, done.output
+    said = " ".join(done.stderr.split())
+    assert "configuration" not in said
+    assert "master-key" not in said
+    return said.partition(" -> ")[2]
+
+
+async def test_an_error_names_the_option_that_corrects_it(tokens: TokenFolder):
+    module = Path(tokens.module)
+    assert "correct --module" in todo(await try_token(tokens, Path("/nowhere.so")))
+    assert "Correct --token-label" in todo(await try_token(tokens, module, "--token-label=none"))
+    assert "--profile" in todo(await try_token(tokens, module, "--profile=luna"))
+    nothing = f"--pin-file={tokens.pin_file(LABEL)}-none"
+    assert "correct --pin-file" in todo(await try_token(tokens, module, nothing))
+    flags = [f"--module={module}", f"--token-label={LABEL}", "--login=none"]
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["try-token", *flags])
+    assert "Give --pin-file and no --login" in todo(done)
+
+
+async def test_a_wrong_pin_is_tried_once_until_the_memory_beside_its_file_goes(
+    tokens: TokenFolder, faulty: FaultyModule
+):
+    file = tokens.pin_file(LABEL)
+    right = file.read_text()
+    file.write_text("9999")
+    for _ in range(2):
+        said = todo(await try_token(tokens, faulty.module))
+        memory = file.parent / "pin.json"
+        assert said.endswith(f"rm {memory}")
+    assert len(faulty.calls("C_Login")) == 1
+    memory.unlink()
+    todo(await try_token(tokens, faulty.module))
+    assert len(faulty.calls("C_Login")) == 2
+    file.write_text(right)
+    assert (await try_token(tokens, faulty.module)).exit_code == 0
+
+
+def test_without_a_configuration_the_options_are_named(tmp_path: Path):
+    missing = ["--config", str(tmp_path / "none.toml"), "try-token"]
+    done = CliRunner().invoke(app, missing)
+    assert done.exit_code == 1
+    assert "give --module, --token-label and --pin-file" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
