@@ -15,6 +15,7 @@ from custody.runtime.console import (
 )
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
+from hsm_driver.completion import profiles_with
 
 WHERE = (
     "Set these lines in the section [hsm] of the configuration. Replace the line of a setting that "
@@ -38,7 +39,9 @@ def application() -> typer.Typer:
 
     @app.command()
     def show(
-        name: Annotated[str, typer.Argument(help="As `profile list` shows it.")],
+        name: Annotated[
+            str, typer.Argument(help="As `profile list` shows it.", autocompletion=profiles_with)
+        ],
         as_json: Json = False,
     ) -> None:
         """Show the usual module, recommended settings of [hsm], and each fact with its source."""

@@ -19,6 +19,7 @@ from custody.runtime.console import (
     print_table,
 )
 from custody.runtime.errors import ConfigurationError, OperatorError
+from hsm_driver.completion import logins_with, profiles_with
 
 if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
@@ -46,7 +47,8 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
             str | None,
             typer.Option(
                 help="How to log in: user, protected-path or none [default: user]. Only user has "
-                "a PIN file."
+                "a PIN file.",
+                autocompletion=logins_with,
             ),
         ] = None,
         pin_file: Annotated[
@@ -54,7 +56,10 @@ def add_try_token(app: typer.Typer, settings_of: Callable[[typer.Context], HsmSe
         ] = None,
         profile: Annotated[
             str | None,
-            typer.Option(help="With --module: use the settings that this profile recommends."),
+            typer.Option(
+                help="With --module: use the settings that this profile recommends.",
+                autocompletion=profiles_with,
+            ),
         ] = None,
         short_serial: Annotated[
             bool, typer.Option("--short-serial", help="Show only the end of the serial number.")

@@ -60,3 +60,23 @@ def test_the_profiles_are_listed_and_another_name_is_refused():
     done = CliRunner().invoke(app, ["profile", "show", "none"])
     assert done.exit_code == 1
     assert "luna" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("profile show ", list(profiles())),
+        ("profile show lu", ["luna"]),
+        ("try-token --profile lu", ["luna"]),
+        ("try-token --login p", ["protected-path"]),
+    ],
+)
+def test_a_shell_completes_names(words: str, completed: list[str]):
+    line = f"hsm-driver {words}"
+    asked = {
+        "_HSM_DRIVER_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    done = CliRunner().invoke(app, [], prog_name="hsm-driver", env=asked)
+    assert done.stdout.split() == completed
