@@ -60,7 +60,7 @@ keepalive_seconds = 30
 # Example: ["EdDSA/ed25519"]
 host_signing = [{host_signing}]
 # Unwrapped keys that each worker keeps in its session on the token, and for how many seconds. A key
-# of a hot wallet then signs again without being unwrapped: docs/explanation/architecture.md.
+# of a hot wallet then signs again without being unwrapped: docs/how-to/vendor-settings.md.
 cached_keys = 0
 cached_keys_seconds = 60
 # Check values of master keys that came from the HSM's backup, and so were not made inside this

@@ -7,6 +7,7 @@ import pytest
 from custody.control_plane.audit.space import DEFAULT_MEGABYTES
 from custody.control_plane.settings import LongPollsSection, NodeApiSection
 from custody.pkcs11.extraction_attempts import ATTEMPTS
+from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS
 from custody.runtime.http_limits import HttpLimits
 from custody.wire.node_api import MAX_AUDIT_RECORDS
 
@@ -15,6 +16,7 @@ PUBLIC = HttpLimits()
 NODES: HttpLimits = NodeApiSection.model_fields["limits"].default
 POLLS = LongPollsSection()
 STATED = [
+    ("how-to/vendor-settings.md", f"0 keys, for at most {DEFAULT_CACHED_KEYS_SECONDS:g} s each"),
     ("explanation/threat-model.md", f"`doctor` tries {len(ATTEMPTS)} ways"),
     (
         "explanation/threat-model.md",
