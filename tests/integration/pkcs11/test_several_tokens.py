@@ -150,6 +150,8 @@ async def test_a_token_that_was_away_is_taken_back(
 ):
     async with pair(first, second, []) as hsm:
         key = await hsm.generate(ECDSA_SECP256K1)
+        # a worker that is still starting would not be killed below
+        await until(lambda: hsm.workers_by_token == {LABEL: 2, SECOND: 1})
         away = faulty.returns("C_OpenSession", CKR.DEVICE_REMOVED)
         lost = set(hsm.worker_process_ids)
         for process_id in lost:
