@@ -172,7 +172,7 @@ url = "postgresql://control_plane@127.0.0.1:5432/control_plane"
 host = "0.0.0.0"
 port = 8443
 certificate = "tls/certificate.pem"   # leaf first, then the intermediate
-private_key = "tls/private_key.pem"   # tls/ is the folder that `pki issue server` made
+private_key = "tls/private_key.pem"   # tls/ is the folder of `pki csr` and `pki install`
 
 [public_api.limits]
 # What is taken of clients before they have shown a token. A client that sends more is answered

@@ -67,7 +67,7 @@ def require_signer(peer: PeerCertificate | None, now: datetime) -> str:
     if peer is None or peer.node is None:
         raise not_delivered(
             DeliveryCode.CERTIFICATE_REJECTED,
-            "the certificate names no node. Issue another certificate with: pki issue node",
+            "the certificate names no node. Request another one with: pki csr node",
         )
     if peer.not_after <= now:
         raise not_delivered(

@@ -17,8 +17,9 @@ TEMPLATE = """\
 name = {name}
 host = {host}
 port = {port}
-# `pki issue server {plain_name} --dns HOST` makes these files: the certificate (leaf, then
-# intermediate) and its private key (mode 0600).
+# The certificate (leaf, then intermediate) and its private key (mode 0600). Make them with
+# `pki csr server {plain_name} --dns HOST` here, `pki sign` at the authority, and `pki install`
+# here, which puts them into the folder tls/ unless --folder names another one.
 certificate = {certificate}
 private_key = {private_key}
 # The root of the signers' certificates. For signers of two organisations: a file with both roots.

@@ -25,8 +25,9 @@ state_directory = "state"
 url = {url}
 # The root of the control plane's certificate.
 ca = {ca}
-# This node's certificate (leaf, then intermediate) and its private key (mode 0600), as
-# `pki issue node {node}` makes them.
+# This node's certificate (leaf, then intermediate) and its private key (mode 0600). Make them with
+# `pki csr node {node}` here, `pki sign` at the authority, and `pki install` here, which puts
+# them into the folder tls/ unless --folder names another one.
 certificate = {certificate}
 private_key = {private_key}
 # CRLs from `pki crl`: this node asks no control plane that they revoke, and none at all after they

@@ -28,7 +28,8 @@ def require_certificate_of(node: str, path: Path) -> None:
         found = node_of(load_certificates(path)[0])
     except ValueError:
         raise ConfigurationError(
-            f"the certificate {path} names no node", f"Issue one with: pki issue node {node}"
+            f"the certificate {path} names no node",
+            f"Make a request here with: pki csr node {node}. Then: pki sign, and pki install.",
         ) from None
     if found != node:
         raise ConfigurationError(

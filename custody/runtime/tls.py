@@ -111,7 +111,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the certificate {path}: {error.strerror}",
-            "Correct the path in the configuration, or issue one with: pki issue --help",
+            "Correct the path in the configuration, or make a request with: pki csr --help",
         ) from None
     except ValueError:
         raise ConfigurationError(
@@ -162,7 +162,7 @@ def _load_identity(context: ssl.SSLContext, files: TlsFiles) -> list[x509.Certif
         reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigurationError(
             f"TLS cannot use {certificate} with {private_key}: {reason or error}",
-            "Issue the certificate again, see: pki issue --help",
+            "Make a new pair: pki renew on this host, pki sign at the authority, pki install here.",
         ) from None
     return chain
 
@@ -173,7 +173,7 @@ def _check_period(path: Path, certificate: x509.Certificate) -> None:
     if certificate.not_valid_after_utc <= now:
         raise ConfigurationError(
             f"the certificate {name} in {path} expired at {certificate.not_valid_after_utc}",
-            "Issue a new one with: pki issue --help",
+            "Renew a leaf with: pki renew. For an authority: docs/how-to/certificates.md",
         )
     if certificate.not_valid_before_utc > now:
         raise ConfigurationError(
@@ -191,7 +191,7 @@ def _check_purpose(path: Path, leaf: x509.Certificate, purpose: ObjectIdentifier
     if purpose not in usages:
         raise ConfigurationError(
             f"{path} is not a certificate for {PURPOSES[purpose]}",
-            "Servers take one from `pki issue server`, nodes from `pki issue node`.",
+            "Request one for a server with `pki csr server`, for a node with `pki csr node`.",
         )
 
 

@@ -62,7 +62,9 @@ def read_certificates(paths: Sequence[Path], nodes: Sequence[str]) -> dict[str, 
         try:
             node = node_of(leaf)
         except ValueError as error:
-            raise OperatorError(f"{path}: {error}", "Give a file of: pki issue node") from None
+            raise OperatorError(
+                f"{path}: {error}", "Give the file that `pki sign node` made."
+            ) from None
         if node not in nodes:
             raise OperatorError(
                 f"the certificate {path} is of node {node}, which is not among those to add",

@@ -86,12 +86,12 @@ def authenticate(peer: PeerCertificate | None, now: datetime) -> str:
         raise ProblemError(
             Code.CERTIFICATE_REJECTED,
             f"The certificate expired at {peer.not_after}, while this connection was open. "
-            "Issue a new one with: pki issue node",
+            "Renew it with: pki renew",
             headers={"Connection": "close"},
         )
     if peer.node is None:
         raise ProblemError(
             Code.CERTIFICATE_REJECTED,
-            "The certificate names no node. Issue one that does with: pki issue node",
+            "The certificate names no node. Request one that does with: pki csr node",
         )
     return peer.node
