@@ -4,7 +4,6 @@ The service lists the records, so it could leave some out or change them. It can
 of a node's chain.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from custody.client.errors import AuditNotVerified
 from custody.wire.audit import AuditHead, chain_hash
 from custody.wire.resources import AuditRecord
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, BadSignedBytes, PinnedKeys
+from custody.wire.strict_json import NotJson, NotStrictJson, parse_json
 
 OWN = "control-plane"
 """The node of the control plane's own records."""
@@ -45,8 +45,9 @@ def verify_audit_records(
     before the record that was listed before it, or its own head must be signed. Raise
     AuditNotVerified.
 
-    A service that leaves out the newest records cannot be found so: compare ``last`` with a head
-    that was noted elsewhere.
+    This does not notice a service that leaves out the newest records: compare ``last`` with a head
+    that was noted elsewhere. A record that is no strict JSON is shown without fields, and only its
+    bytes are verified.
     """
     keys, gaps = PinnedKeys(list(public_keys)), list[tuple[int, int]]()
     count, newer, last = 0, None, None
@@ -78,10 +79,11 @@ def _require_content(record: AuditRecord, node: str) -> None:
         chain_hash(record.previous_hash, record.record) != record.hash
     ):
         raise AuditNotVerified(f"the hash of record {record.sequence} is not that of its bytes")
-    try:
-        said = dict[str, Any](json.loads(record.record))
-    except (ValueError, TypeError, RecursionError):
-        raise AuditNotVerified(f"record {record.sequence} is not a JSON object") from None
+    said = _said(record)
+    if said is None:
+        if (record.kind, record.operator, record.at, record.details) != (None, None, None, {}):
+            raise AuditNotVerified(f"record {record.sequence} is shown with fields that it lacks")
+        return
     named = {name: said.pop(name, None) for name in ("node", "sequence", "kind", "operator")}
     at = said.pop("at", None)
     details = said.get("details") if node == OWN else said
@@ -93,6 +95,16 @@ def _require_content(record: AuditRecord, node: str) -> None:
     }
     if named != shown or details != record.details or _time(at) != record.at:
         raise AuditNotVerified(f"record {record.sequence} is shown otherwise than its bytes say")
+
+
+def _said(record: AuditRecord) -> dict[str, Any] | None:
+    """Return what a record says; None if parsers would read it differently."""
+    try:
+        return dict[str, Any](parse_json(record.record))
+    except (NotJson, TypeError):
+        raise AuditNotVerified(f"record {record.sequence} is not a JSON object") from None
+    except NotStrictJson:
+        return None
 
 
 def _time(text: Any) -> datetime | None:

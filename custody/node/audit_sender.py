@@ -1,6 +1,6 @@
 """Sends the node's audit records to the control plane, if the node's owner lets it.
 
-The control plane says after which place it has none. So a page that was lost is sent again, and a
+The control plane names the last record that it has. So a page that was lost is sent again, and a
 control plane that was restored from a backup gets the records that its backup lacks. Nothing waits
 for this task: a failure is logged once, and tried again later.
 """

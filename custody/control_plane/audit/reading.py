@@ -14,6 +14,7 @@ from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import PageRequest
 from custody.wire.audit import BEGIN, AuditPlace
 from custody.wire.resources import AuditRecord, LatestHead, Page
+from custody.wire.strict_json import parse_json
 
 MAX_SEQUENCE = 2**63 - 1
 
@@ -24,7 +25,8 @@ _PAGE = """
     FROM audit
     WHERE sequence < :before
         AND (:kind::bytea IS NULL OR position(:kind::bytea IN record) > 0)
-        AND (:operator::bytea IS NULL OR position(:operator::bytea IN record) > 0)
+        AND (:operator::bytea IS NULL OR position(:operator::bytea IN record) > 0
+            OR position(:operator_as::bytea IN record) > 0)
     ORDER BY sequence DESC LIMIT :limit
 """
 # no operator does the signatures, which are nearly all records; the others have an index
@@ -35,7 +37,8 @@ _PAGE_OF_NODE = """
     WHERE node_id = :node AND set_aside_by IS NOT DISTINCT FROM :restore::integer
         AND sequence < :before
         AND (:kind::varchar IS NULL OR kind = :kind)
-        AND (:operator::bytea IS NULL OR position(:operator::bytea IN record) > 0)
+        AND (:operator::bytea IS NULL OR position(:operator::bytea IN record) > 0
+            OR position(:operator_as::bytea IN record) > 0)
 """
 _NOT_SIGN = "AND kind <> 'Sign'"
 _NEWEST = "ORDER BY sequence DESC LIMIT :limit"
@@ -85,6 +88,7 @@ class AuditReader:
             "node": node,
             "before": MAX_SEQUENCE if page.cursor is None else _before(page.cursor),
             "operator": _member("operator", operator),
+            "operator_as": _member("operator", None if operator is None else f"{operator} as ", ""),
             "limit": page.limit + 1,
         }
         if node == NAME:
@@ -145,11 +149,11 @@ def _said(row: AnyRow) -> _OwnSaid | _NodeSaid | None:
     try:
         if row.node == NAME:
             return _OwnSaid.model_validate_json(row.record)
-        fields = json.loads(row.record)
+        fields = parse_json(row.record)
         del fields["node"], fields["sequence"]
         return _NodeSaid.model_validate(fields)
-    except (ValueError, KeyError, TypeError):  # somebody changed the row: its hash shows it
-        return None
+    except (ValueError, KeyError, TypeError):
+        return None  # only its bytes are shown: no answer can contain half a surrogate pair
 
 
 def _record(row: AnyRow, begin: AuditPlace) -> AuditRecord:
@@ -184,10 +188,11 @@ def _head(row: AnyRow) -> LatestHead:
     )
 
 
-def _member(name: str, value: str | None) -> bytes | None:
+def _member(name: str, value: str | None, end: str = '"') -> bytes | None:
+    """Return a member of an object as records have it; with another ``end``, how it begins."""
     if value is None:
         return None
-    return f"{json.dumps(name)}:{json.dumps(value)}".encode()
+    return f"{json.dumps(name)}:{json.dumps(value)[:-1]}{end}".encode()
 
 
 def _cursor(sequence: int) -> str:

@@ -116,6 +116,6 @@ def _require_checkpoint_at(
     except BadSignedBytes as bad:
         raise BadHead(f"a checkpoint is not signed by the node's identity key: {bad}") from None
     except ValidationError:
-        raise BadPage("what the node signed as its checkpoint is none") from None
+        raise BadPage("what the node signed as its checkpoint is not a checkpoint") from None
     if (checkpoint.node, checkpoint.place) != (node, place):
         raise BadPage("the checkpoint is of another node or place")

@@ -61,6 +61,11 @@ async def test_records_are_read_by_kind_and_by_operator(chain: Chain, database: 
         assert found.details["reason"] == "a new token"
     assert len(await read(database, kind="Sign")) == 11
     assert await read(database, operator="eve") == []
+    chain.grow(1, "KeysReadopted", operator="bo as hsm-driver")
+    chain.grow(1, "KeysReadopted", operator="bob")
+    await chain.send(12, 14)
+    assert [each.sequence for each in await read(database, operator="bo")] == [13, 6]
+    assert [each.sequence for each in await read(database, operator="bo as hsm-driver")] == [13]
 
 
 async def test_the_heads_say_which_records_there_are(chain: Chain, database: Database):

@@ -7,6 +7,7 @@ import pytest
 from custody.client import AuditNotVerified, AuditRecord, VerifiedAudit, verify_audit_records
 from custody.control_plane.database import Database
 from custody.wire.audit import chain_hash
+from custody.wire.resources import Page
 from tests.integration.node_api.audit_pages import Chain
 from tests.integration.node_api.nodes import Node
 from tests.integration.node_api.test_audit_records import checkpoint, read
@@ -92,7 +93,25 @@ CHANGES: dict[str, Change] = {
     "another time": set_field(0, at=None),
     "another number": set_field(0, sequence=11),
     "another node": set_field(0, node="driver-2"),
+    "all fields left out": set_field(0, kind=None, operator=None, at=None, details={}),
 }
+
+
+async def test_a_record_that_is_no_strict_json_hides_no_other_record(
+    chain: Chain, database: Database
+):
+    """Half a surrogate pair, as a reason had that was typed in another encoding."""
+    chain.grow(1, "Restored", operator="bo", reason="gr\udcfcn")
+    chain.grow(1)
+    await chain.send(10, 12)
+    records = await read(database)
+    Page(items=records, next_cursor=None).model_dump_json()
+    assert records[1].record == chain.records[10]
+    assert (records[1].kind, records[1].operator, records[1].details) == (None, None, {})
+    assert verified(records, chain) == VerifiedAudit(12, 1, 12, ())
+    records[1] = records[1].model_copy(update={"operator": "eve"})
+    with pytest.raises(AuditNotVerified, match="record 11 is shown with fields"):
+        verified(records, chain)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
