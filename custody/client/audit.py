@@ -46,7 +46,7 @@ def verify_audit_records(
     AuditNotVerified.
 
     This does not notice a service that leaves out the newest records: compare ``last`` with a head
-    that was noted elsewhere. A record that is no strict JSON is shown without fields, and only its
+    that was noted elsewhere. A record that is not strict JSON is shown without fields, and only its
     bytes are verified.
     """
     keys, gaps = PinnedKeys(list(public_keys)), list[tuple[int, int]]()

@@ -16,9 +16,10 @@ NOBODY_LOGGED_IN = 2**32 - 1
 def operator_name() -> str:
     """Return the names of the host's users who run this command: "bo", or "bo as hsm-driver".
 
-    The second form says who logged in, and then the user of the process, where these differ. The
-    environment says nothing: each user can change it. A user without a name is "user 1000", because
-    a missing name must not stop a command.
+    The second form says who logged in, and then the user of the process, where these differ. Only
+    the user of the process is certain: a process of a service, where nobody has logged in, may
+    state a login. The environment says nothing: each user can change it. A user without a name is
+    "user 1000", because a missing name must not stop a command.
     """
     name, login = _name(os.getuid()), _login_uid()
     if login is None or login == os.getuid():
@@ -45,8 +46,8 @@ def _name(uid: int) -> str:
 def reason_of(text: str | None, example: str) -> str:
     """Return the reason for a record, without blanks around it.
 
-    ``example``: a reason that fits the command. Raise OperatorError if there is no reason, or if
-    it is too long.
+    ``example``: a reason that fits the command. Raise OperatorError if there is no reason, if it
+    is too long, or if it is not UTF-8, which no answer could show.
     """
     reason = (text or "").strip()
     if not 1 <= len(reason) <= MAX_REASON:
@@ -54,4 +55,10 @@ def reason_of(text: str | None, example: str) -> str:
             f"a reason has 1 to {MAX_REASON} characters, and this one has {len(reason)}",
             f'Say what happened and who decided: --reason "{example}".',
         )
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise OperatorError(
+            "the reason is not UTF-8", "Give it in UTF-8: the terminal uses another encoding."
+        ) from None
     return reason

@@ -97,7 +97,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
-async def test_a_record_that_is_no_strict_json_hides_no_other_record(
+async def test_a_record_that_is_not_strict_json_hides_no_other_record(
     chain: Chain, database: Database
 ):
     """Half a surrogate pair, as a reason had that was typed in another encoding."""

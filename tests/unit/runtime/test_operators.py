@@ -76,6 +76,12 @@ def test_a_missing_or_long_reason_is_refused(text: str | None):
     assert '--reason "disk failed"' in caught.value.todo
 
 
+def test_a_reason_in_another_encoding_is_refused():
+    typed = "grün".encode("latin-1").decode("utf-8", "surrogateescape")  # as sys.argv has it
+    with pytest.raises(OperatorError, match="not UTF-8"):
+        reason_of(typed, "disk failed")
+
+
 def test_a_reason_of_the_greatest_length_is_taken():
     assert reason_of(f" {'x' * MAX_REASON} ", "disk failed") == "x" * MAX_REASON
 
