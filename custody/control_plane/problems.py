@@ -124,6 +124,11 @@ class ProblemError(Exception):
         )
 
 
+def not_registered(node: str) -> ProblemError:
+    """Return the problem of a node that was removed after its request was let in."""
+    return ProblemError(Code.NODE_NOT_REGISTERED, f"No node {node} is registered.")
+
+
 def invalid(error: ValidationError | RequestValidationError) -> ProblemError:
     """Return the problem of data that does not fit its model: each fault, never the data itself."""
     faults = error.errors()

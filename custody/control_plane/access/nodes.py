@@ -28,6 +28,9 @@ _ACCEPT_FROM = "UPDATE nodes SET certificates_from = :from WHERE id = :id"
 
 _NODE = "SELECT node_group, owner FROM nodes WHERE id = :id"
 
+# what the node sends now waits for the removal, and then finds no node
+_LOCK = "SELECT FROM nodes WHERE id = :id FOR UPDATE"
+
 _PROOFS = """
     SELECT (SELECT count(*) FROM audit_heads WHERE node_id = :id) AS heads,
         (SELECT count(*) FROM node_audit_records WHERE node_id = :id) AS records
@@ -133,7 +136,7 @@ async def remove_node(
     number of heads and records, and each restore with the heads of its gap.
     """
     which = {"id": node_id}
-    if await connection.row(_NODE, which) is None:
+    if await connection.row(_LOCK, which) is None:
         raise OperatorError(
             f"no node {node_id} is registered", "See which are: control-plane node list"
         )

@@ -29,12 +29,13 @@ WAY_OUT = (
 OVERTAKEN_SECONDS = 60.0
 """A heartbeat and a report may overtake each other, but not by so long."""
 
-# heads that a restore has cost say nothing of the chain that the node has now
+# heads that a restore has cost say nothing of the chain that the node has now. The lock waits
+# for a removal of the node. FOR KEY SHARE would too, but overlapping heads could delay a removal.
 _KEEP = """
     WITH kept AS (
         INSERT INTO audit_heads (node_id, sequence, hash, payload, signature, signing_key_id)
         SELECT id, :sequence, :hash, :payload, :signature, :signing_key_id
-        FROM nodes WHERE id = :node
+        FROM nodes WHERE id = :node FOR NO KEY UPDATE
         ON CONFLICT (node_id, sequence, hash) DO NOTHING
     )
     SELECT other.hash, highest.sequence, highest.age FROM (SELECT) AS one

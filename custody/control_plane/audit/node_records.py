@@ -15,7 +15,7 @@ from custody.control_plane.audit.record_pages import BadPage, SentPage, SentReco
 from custody.control_plane.audit.space import DEFAULT_MEGABYTES, MEGABYTE, require_space
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
-from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.problems import Code, ProblemError, not_registered
 from custody.database.connection import Connection
 from custody.wire.audit import BEGIN, AuditPlace
 from custody.wire.node_api import AuditRecordsRequest, AuditRecordsResponse
@@ -126,7 +126,7 @@ class NodeRecords:
 async def _keep(connection: Connection, node: str, page: SentPage, max_bytes: int) -> Kept:
     locked = await connection.row(_LOCK_NODE, {"node": node})
     if locked is None:
-        raise ProblemError(Code.NODE_NOT_REGISTERED, f"No node {node} is registered.")
+        raise not_registered(node)
     last = _place(await connection.row(_LAST, {"node": node}))
     found = await connection.row(_CONTRADICTION, _values_to_compare(node, page))
     if found is not None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from custody.control_plane.audit.heads import BadHead, open_head
 from custody.control_plane.database import AnyRow, Database
-from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.problems import Code, ProblemError, not_registered
 from custody.database.connection import Connection
 from custody.runtime.errors import OperatorError
 from custody.wire.audit import GENESIS, AuditHead, Restored
@@ -180,7 +180,9 @@ class AuditRestores:
         Raises ProblemError for a statement that contradicts the kept heads.
         """
         async with self._database.transaction() as connection:
-            [row] = await connection.rows(_LOCK_NODE, {"node": node})
+            row = await connection.row(_LOCK_NODE, {"node": node})
+            if row is None:
+                raise not_registered(node)
             same = await connection.row(_SAME, {"node": node, "payload": signed.payload})
             if same is not None:
                 return same.acknowledged_at is not None
@@ -222,7 +224,11 @@ async def acknowledge(connection: Connection, seen: Restore, operator: str, reas
     ``seen``: the statement that the admin was shown; refused if the node has replaced it since.
     """
     node = seen.node
-    [row] = await connection.rows(_LOCK_NODE, {"node": node})
+    row = await connection.row(_LOCK_NODE, {"node": node})
+    if row is None:
+        raise OperatorError(
+            f"node {node} was removed meanwhile", "See which are: control-plane node list"
+        )
     found = next(
         (each for each in await restores_of(connection, [node]) if each.number == seen.number), None
     )

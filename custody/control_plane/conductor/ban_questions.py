@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from custody.control_plane.database import Database
-from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.problems import Code, ProblemError, not_registered
 from custody.wire.ban_questions import BanAnswer, BanQuestion
 from custody.wire.node_api import (
     MAX_BAN_QUESTIONS,
@@ -34,7 +34,8 @@ _ASK = """
         DELETE FROM ban_answers WHERE asker = :signer AND nonce <> :nonce
     )
     INSERT INTO ban_questions (signer, nonce, payload, signature, signing_key_id)
-    VALUES (:signer, :nonce, :payload, :signature, :signing_key_id)
+    SELECT id, :nonce, :payload, :signature, :signing_key_id
+    FROM nodes WHERE id = :signer FOR NO KEY UPDATE
     ON CONFLICT (signer) DO UPDATE SET nonce = excluded.nonce, payload = excluded.payload,
         signature = excluded.signature, signing_key_id = excluded.signing_key_id,
         asked_at = now()
@@ -53,7 +54,7 @@ _OPEN = """
 _ANSWER = """
     INSERT INTO ban_answers (asker, signer, part, nonce, payload, signature, signing_key_id)
     SELECT signer, :signer, :part, nonce, :payload, :signature, :signing_key_id
-    FROM ban_questions WHERE signer = :asker AND nonce = :nonce
+    FROM ban_questions WHERE signer = :asker AND nonce = :nonce FOR KEY SHARE
     ON CONFLICT (asker, signer, part) DO UPDATE SET nonce = excluded.nonce,
         payload = excluded.payload, signature = excluded.signature,
         signing_key_id = excluded.signing_key_id, received_at = now()
@@ -100,7 +101,9 @@ class BanQuestions:
             )
         place = {"signer": signer, "nonce": question.nonce}
         await self._database.rows(_ASK, place | dict(asked))
-        [left] = await self._database.rows(_LEFT, {"signer": signer})
+        left = await self._database.row(_LEFT, {"signer": signer})
+        if left is None:
+            raise not_registered(signer)
         answers = {
             (row.signer, row.part): ArrivedPart(**dict(row))
             for row in await self._database.rows(_ARRIVED, place)

@@ -169,6 +169,19 @@ def test_the_record_of_a_removal_states_what_is_deleted(
     }
 
 
+def test_a_restore_of_a_removed_node_is_not_acknowledged(
+    command: Callable[..., Result], control_plane_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    RestoredNode(control_plane_database).state("backup of Monday")
+
+    def remove_before_the_answer(*_: object, **__: object) -> None:
+        command("node", "remove", "driver-1", "--with-audit-heads")
+
+    monkeypatch.setattr("typer.confirm", remove_before_the_answer)
+    refused = command("node", "restored", "driver-1", "--reason", "asked Bo", status=1)
+    assert "node driver-1 was removed meanwhile" in refused.stderr
+
+
 def test_nobody_acknowledges_by_a_slip(command: Callable[..., Result], control_plane_database: str):
     RestoredNode(control_plane_database).state("backup of Monday")
     command("node", "restored", "driver-1", "--reason", "asked Bo", status=1)
