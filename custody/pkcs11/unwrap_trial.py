@@ -63,8 +63,9 @@ def try_template(
         remove_left_over(writing)
         attacker = Attacker(writing, hello, key, [])
         try:
-            # A key of the database, or a proof, may have been chosen to have attempts refused.
-            stored = attacker.stored_key()
+            # A key of the database, or a proof, may have been chosen to have attempts refused. The
+            # judged key wraps it: handles say nothing certain about a key in another session.
+            stored = Attacker(session, hello, master, []).stored_key()
         except CannotTry as error:
             return _untried(attempts, str(error))
         except PKCS11Error as error:
