@@ -91,7 +91,7 @@ class Metrics:
         )
         self._audit_bytes = Gauge(
             "custody_node_audit_bytes",
-            "Bytes of the audit records that a node has sent: [node_api] audit_megabytes",
+            "Bytes that the audit records of a node take up: [node_api] audit_megabytes",
             ["node"],
             registry=self._registry,
         )

@@ -108,7 +108,7 @@ nodes = Table(
     Column("audit_alarm", String),  # why its audit chain is in doubt
     # whether a restored database explains all of that, so that an admin may acknowledge it
     Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
-    # of its rows in node_audit_records; a node may store so much and no more
+    # of its rows in node_audit_records, as audit/space.py counts; a node may store no more
     Column("audit_record_bytes", BigInteger, nullable=False, server_default=text("0")),
     # the node is let in with certificates that are valid from this moment or a later one
     Column("certificates_from", DateTime(timezone=True)),

@@ -31,9 +31,12 @@ _NODE = "SELECT node_group, owner FROM nodes WHERE id = :id"
 # what the node sends now waits for the removal, and then finds no node
 _LOCK = "SELECT FROM nodes WHERE id = :id FOR UPDATE"
 
-_PROOFS = """
-    SELECT (SELECT count(*) FROM audit_heads WHERE node_id = :id) AS heads,
-        (SELECT count(*) FROM node_audit_records WHERE node_id = :id) AS records
+BATCH = 10_000
+"""Rows that one statement of a removal deletes: a node may have stored many millions."""
+
+_SOME_HEADS = """
+    SELECT count(*) AS heads
+    FROM (SELECT FROM audit_heads WHERE node_id = :id LIMIT :limit) AS first
 """
 
 _LAST_HEAD = """
@@ -41,13 +44,26 @@ _LAST_HEAD = """
     ORDER BY sequence DESC LIMIT 1
 """
 
+# by sequence, so that no statement reads again what an earlier one has deleted
+_DELETE_BATCH = """
+    WITH batch AS (
+        SELECT max(sequence) AS last FROM (
+            SELECT sequence FROM {table} WHERE node_id = :id AND sequence > :after
+            ORDER BY sequence LIMIT :limit
+        ) AS first
+    ), deleted AS (
+        DELETE FROM {table} USING batch
+        WHERE node_id = :id AND sequence > :after AND sequence <= batch.last
+        RETURNING sequence
+    )
+    SELECT batch.last, (SELECT count(*) FROM deleted) AS deleted FROM batch
+"""
+
 _REMOVE = (
     """
     INSERT INTO removed_nodes (id) VALUES (:id)
     ON CONFLICT (id) DO UPDATE SET removed_at = now()
     """,
-    "DELETE FROM node_audit_records WHERE node_id = :id",
-    "DELETE FROM audit_heads WHERE node_id = :id",
     "DELETE FROM audit_restores WHERE node_id = :id",
     "DELETE FROM nodes WHERE id = :id",
 )
@@ -140,25 +156,37 @@ async def remove_node(
         raise OperatorError(
             f"no node {node_id} is registered", "See which are: control-plane node list"
         )
-    deleted = await _deleted(connection, node_id)
-    if deleted["heads"] != "0" and not with_audit_heads:
+    [some] = await connection.rows(_SOME_HEADS, {**which, "limit": BATCH})
+    if some.heads and not with_audit_heads:
+        at_least = "at least " if some.heads == BATCH else ""
         raise OperatorError(
-            f"{deleted['heads']} audit heads of node {node_id} are kept here, the proof of its "
+            f"{at_least}{some.heads} audit heads of node {node_id} are kept here, the proof of its "
             "audit chain",
             "Run `hsm-driver audit verify` on its host, then repeat this with --with-audit-heads.",
         )
+    ends = await _ends(connection, node_id)
+    heads = await _delete_all(connection, "audit_heads", node_id)
+    records = await _delete_all(connection, "node_audit_records", node_id)
     for sql in _REMOVE:
         await connection.rows(sql, which)
-    return deleted
+    return {"heads": str(heads), "records": str(records), **ends}
 
 
-async def _deleted(connection: Connection, node_id: str) -> dict[str, str | None]:
-    which = {"id": node_id}
-    [proofs] = await connection.rows(_PROOFS, which)
-    said = {"heads": str(proofs.heads), "records": str(proofs.records)}
-    last = await connection.row(_LAST_HEAD, which)
+async def _delete_all(connection: Connection, table: str, node_id: str) -> int:
+    """Delete a node's rows in batches: each statement has a time limit. Return their number."""
+    sql, in_all, after = _DELETE_BATCH.format(table=table), 0, -1
+    while True:
+        [row] = await connection.rows(sql, {"id": node_id, "after": after, "limit": BATCH})
+        if row.last is None:
+            return in_all
+        in_all, after = in_all + row.deleted, row.last
+
+
+async def _ends(connection: Connection, node_id: str) -> dict[str, str | None]:
+    said = dict[str, str | None]()
+    last = await connection.row(_LAST_HEAD, {"id": node_id})
     if last is not None:
-        said |= {"last_sequence": str(last.sequence), "last_hash": last.hash.hex()}
+        said = {"last_sequence": str(last.sequence), "last_hash": last.hash.hex()}
     restores = await restores_of(connection, [node_id])
     return {**said, **{f"restore_{each.number}": _gap(each) for each in restores}}
 

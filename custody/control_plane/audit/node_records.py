@@ -12,7 +12,12 @@ import structlog
 
 from custody.control_plane.audit.heads import WAY_OUT, AuditHeads, BadHead
 from custody.control_plane.audit.record_pages import BadPage, SentPage, SentRecord, open_page
-from custody.control_plane.audit.space import DEFAULT_MEGABYTES, MEGABYTE, require_space
+from custody.control_plane.audit.space import (
+    DEFAULT_MEGABYTES,
+    MEGABYTE,
+    ROW_BYTES,
+    require_space,
+)
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError, not_registered
@@ -56,7 +61,7 @@ _KEEP = """
             received_at = now(), payload = coalesce(excluded.payload, node_audit_records.payload),
             signature = coalesce(excluded.signature, node_audit_records.signature),
             signing_key_id = coalesce(excluded.signing_key_id, node_audit_records.signing_key_id)
-        RETURNING octet_length(record) AS size, xmax = 0 AS is_new
+        RETURNING octet_length(record) + :row_bytes AS size, xmax = 0 AS is_new
     )
     UPDATE nodes SET audit_record_bytes = audit_record_bytes
         + (SELECT coalesce(sum(size), 0) FROM kept WHERE is_new)
@@ -141,10 +146,9 @@ async def _keep(connection: Connection, node: str, page: SentPage, max_bytes: in
     if not follows:
         return Kept(last)
     require_space(node, locked.audit_record_bytes, page.size, max_bytes)
-    values = columns(SentRecord, page.records)
-    await connection.rows(
-        _KEEP, {"node": node, "last": page.end.sequence, **values, **dict(page.head)}
-    )
+    values = {"node": node, "last": page.end.sequence, "row_bytes": ROW_BYTES}
+    rows = columns(SentRecord, page.records)
+    await connection.rows(_KEEP, {**values, **rows, **dict(page.head)})
     return Kept(page.end)
 
 

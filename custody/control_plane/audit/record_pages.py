@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, ValidationError
 
 from custody.control_plane.audit.heads import BadHead, open_head
+from custody.control_plane.audit.space import ROW_BYTES
 from custody.wire.audit import BEGIN, AuditPlace, Checkpoint, chain_hash
 from custody.wire.node_api import AuditRecordsRequest
 from custody.wire.signed_bytes import (
@@ -57,8 +58,8 @@ class SentPage:
 
     @property
     def size(self) -> int:
-        """Return the bytes of the records."""
-        return sum(len(each.record) for each in self.records)
+        """Return the bytes that the records take up in the database, as they are counted."""
+        return sum(len(each.record) + ROW_BYTES for each in self.records)
 
     @property
     def hashes(self) -> dict[int, bytes]:

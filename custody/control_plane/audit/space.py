@@ -4,6 +4,8 @@ from custody.control_plane.problems import Code, ProblemError
 
 MEGABYTE = 1_000_000
 DEFAULT_MEGABYTES = 4096
+ROW_BYTES = 300
+"""What a record takes up beside its own bytes: two hashes, the row's header and the indexes."""
 
 
 def require_space(node: str, stored: int, more: int, limit: int) -> None:

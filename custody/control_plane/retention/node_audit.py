@@ -6,6 +6,7 @@ doubt, all its records stay.
 
 import structlog
 
+from custody.control_plane.audit.space import ROW_BYTES
 from custody.control_plane.database import Database
 from custody.database.connection import Connection
 from custody.database.retention import BATCH, read_retention
@@ -37,7 +38,7 @@ _DELETE = """
                 SELECT max(sequence) FROM node_audit_records
                 WHERE node_id = :node AND set_aside_by IS NULL
             )
-        RETURNING octet_length(record.record) AS size
+        RETURNING octet_length(record.record) + :row_bytes AS size
     ), counted AS (
         SELECT count(*) AS records, coalesce(sum(size), 0) AS bytes FROM pruned
     )
@@ -79,7 +80,7 @@ class NodeAuditPruning:
         async def work(connection: Connection) -> int:
             if await connection.row(_LOCK_NODE, {"node": node}) is None:
                 return 0
-            values = {"node": node, "days": days, "limit": BATCH}
+            values = {"node": node, "days": days, "limit": BATCH, "row_bytes": ROW_BYTES}
             [row] = await connection.rows(_DELETE, values)
             return int(row.records)
 

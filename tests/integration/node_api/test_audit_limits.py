@@ -29,10 +29,15 @@ async def chain(node: Node) -> Chain:
     return chain
 
 
+def counted_bytes(records: list[bytes]) -> int:
+    return sum(len(each) + 300 for each in records)
+
+
 async def stored_bytes(database: Database) -> tuple[int, int]:
     """Return the bytes as the node's row has them, and as the records have them."""
     [row] = await database.rows(
-        "SELECT audit_record_bytes AS counted, (SELECT coalesce(sum(octet_length(record)), 0)"
+        "SELECT audit_record_bytes AS counted,"
+        " (SELECT coalesce(sum(octet_length(record) + 300), 0)"
         " FROM node_audit_records) AS real FROM nodes"
     )
     return int(row.counted), int(row.real)
@@ -55,7 +60,7 @@ async def age(database: Database, days: int, until: int) -> None:
 
 
 async def test_a_node_that_has_used_up_its_space_is_told_to_wait(chain: Chain, database: Database):
-    size = sum(map(len, chain.records[:6]))
+    size = counted_bytes(chain.records[:6])
     records = NodeRecords(database, max_bytes=size)
     identity = chain.node.signer.public_key
     await records.keep("driver-1", identity, chain.page(0, 6))
@@ -66,6 +71,16 @@ async def test_a_node_that_has_used_up_its_space_is_told_to_wait(chain: Chain, d
     again = await records.keep("driver-1", identity, chain.page(0, 6))
     assert again.kept.sequence == 6, "a page that is kept already needs no space"
     assert await stored_bytes(database) == (size, size)
+
+
+async def test_short_records_count_what_they_take_up_on_the_disk(chain: Chain, database: Database):
+    await database.rows(
+        "INSERT INTO node_audit_records (node_id, sequence, hash, previous_hash, kind, record)"
+        " SELECT 'driver-1', number, sha256(number::text::bytea), sha256('0'), 'KeysReadopted',"
+        " '{}' FROM generate_series(1, 20000) AS number"
+    )
+    [row] = await database.rows("SELECT pg_total_relation_size('node_audit_records') AS size")
+    assert 0.9 < 20000 * (space.ROW_BYTES + 2) / row.size < 1.5
 
 
 async def test_the_limit_reaches_the_node_as_429(
@@ -91,7 +106,7 @@ async def test_metrics_show_what_a_node_stores_and_has_not_sent(chain: Chain, da
     assert await shown("lag_seconds") is None, "the node sends no records"
     await chain.send(0, 5)
     assert await shown("lag_seconds") == 0
-    assert await shown("bytes") == sum(map(len, chain.records[:5]))
+    assert await shown("bytes") == counted_bytes(chain.records[:5])
     await chain.node.heartbeat(audit_head=chain.page(0, 8).head)
     await chain.node.heartbeat(audit_head=chain.page(0, 10).head)
     await database.rows(

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from custody.control_plane.access import nodes as registry
 from custody.control_plane.access.nodes import remove_node
 from custody.control_plane.audit.heads import AuditHeads
 from custody.control_plane.database import Database
+from custody.runtime.errors import OperatorError
 from custody.wire.node_api import BanAnswerRequest, BanQuestionRequest, RestoreClaim
 from tests.integration.node_api.audit_pages import Chain
 from tests.integration.node_api.conftest import Nodes
@@ -22,6 +24,15 @@ _HOLD = """
 _HOLD_REMOVALS = """
     CREATE TRIGGER hold BEFORE DELETE ON audit_restores
         FOR EACH STATEMENT EXECUTE FUNCTION hold()
+"""
+_REFUSE_OVER_TEN = """
+    CREATE FUNCTION refuse_over_ten() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT count(*) FROM deleted) > 10 THEN RAISE 'too many rows in one statement'; END IF;
+        RETURN NULL; END $$
+"""
+_LIMIT_DELETIONS = """
+    CREATE TRIGGER limit_deletions AFTER DELETE ON {table} REFERENCING OLD TABLE AS deleted
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_over_ten()
 """
 Begin = Callable[[str], Awaitable[asyncio.Task[dict[str, str | None]]]]
 TABLES = ("nodes", "node_audit_records", "audit_heads", "audit_restores", "ban_questions")
@@ -59,10 +70,40 @@ async def begin(database: Database) -> Begin:
 
     async def begin(node: str) -> asyncio.Task[dict[str, str | None]]:
         removal = asyncio.create_task(remove(database, node))
-        await until(is_held)
+
+        async def is_held_or_failed() -> bool:
+            return removal.done() or await is_held()
+
+        await until(is_held_or_failed)
         return removal
 
     return begin
+
+
+async def test_a_removal_deletes_records_and_heads_in_batches(
+    nodes: Nodes, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """A node may store more than one statement can delete in its time."""
+    monkeypatch.setattr(registry, "BATCH", 10)
+    await database.rows(_REFUSE_OVER_TEN)
+    for table in ("node_audit_records", "audit_heads"):
+        await database.rows(_LIMIT_DELETIONS.format(table=table))
+    other = Chain(await nodes.add("driver-2"))
+    other.grow(1)
+    await other.node.heartbeat()
+    await other.send(0, 1)
+    chain = Chain(await nodes.add("driver-1"))
+    chain.grow(25)
+    await chain.node.heartbeat()
+    for number in range(25):
+        await chain.send(number, number + 1)
+    with pytest.raises(OperatorError, match="at least 10 audit heads of node driver-1"):
+        async with database.transaction() as connection:
+            await remove_node(connection, "driver-1", with_audit_heads=False)
+    removed = await remove(database, "driver-1")
+    assert (removed["heads"], removed["records"], removed["last_sequence"]) == ("25", "25", "25")
+    assert await rows_of(database, "driver-1") == []
+    assert await rows_of(database, "driver-2") == ["nodes", "node_audit_records", "audit_heads"]
 
 
 async def test_a_page_in_the_middle_of_the_removal_waits_and_is_refused(
