@@ -24,7 +24,7 @@ _LAG = """
 """
 _ALARMS = "SELECT id FROM nodes WHERE audit_alarm IS NOT NULL"
 _NODE_AUDIT = """
-    SELECT id, audit_record_bytes AS bytes, (
+    SELECT id, sends_audit_records, audit_record_bytes AS bytes, (
         SELECT extract(epoch FROM now() - received_at) FROM audit_heads
         WHERE node_id = nodes.id AND set_aside_by IS NULL AND sequence > (
             SELECT sequence FROM node_audit_records
@@ -98,7 +98,8 @@ class Metrics:
         self._audit_lag = Gauge(
             "custody_node_audit_lag_seconds",
             "Time since a node has reported an audit head whose record it has not sent; 0 if it has"
-            " sent all. No value for a node that sends no records.",
+            " sent all. No value for a node that has sent none, or whose last heartbeat said that"
+            " it sends none.",
             ["node"],
             registry=self._registry,
         )
@@ -153,7 +154,8 @@ class Metrics:
             self._alarms.labels(row.id).set(1)
         for row in node_audit:
             self._audit_bytes.labels(row.id).set(row.bytes)
-            self._audit_lag.labels(row.id).set(float(row.lag or 0))
+            if row.sends_audit_records:
+                self._audit_lag.labels(row.id).set(float(row.lag or 0))
         for row in silence:
             self._silence.labels(row.id).set(float(row.seconds))
 

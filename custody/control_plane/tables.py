@@ -110,6 +110,8 @@ nodes = Table(
     Column("audit_alarm_is_gap", Boolean, nullable=False, server_default=true()),
     # of its rows in node_audit_records, as audit/space.py counts; a node may store no more
     Column("audit_record_bytes", BigInteger, nullable=False, server_default=text("0")),
+    # as its last heartbeat said; an earlier version does not say
+    Column("sends_audit_records", Boolean, nullable=False, server_default=false()),
     # the node is let in with certificates that are valid from this moment or a later one
     Column("certificates_from", DateTime(timezone=True)),
     _created_at(),

@@ -53,6 +53,7 @@ class Heartbeat:
         identity_public_key: bytes,
         slots: int,
         has_gate: bool,
+        sends_audit_records: bool,
         delivery_problems: Callable[[], dict[str, str]] = dict,
         job_signing_keys: Callable[[], tuple[str, ...]] = tuple,
         delivery_job_signing_keys: Callable[[], dict[str, tuple[str, ...]]] = dict,
@@ -72,6 +73,7 @@ class Heartbeat:
         self._identity_public_key = identity_public_key
         self._slots = slots
         self._has_gate = has_gate
+        self._sends_audit_records = sends_audit_records
         self._delivery_problems = delivery_problems
         self._job_signing_keys = job_signing_keys
         self._delivery_job_signing_keys = delivery_job_signing_keys
@@ -160,6 +162,7 @@ class Heartbeat:
             left_in_flight=left_in_flight,
             slots=self._slots,
             has_gate=self._has_gate,
+            sends_audit_records=self._sends_audit_records,
             delivery_problems=self._delivery_problems(),
             job_signing_keys=self._job_signing_keys(),
             delivery_job_signing_keys=self._delivery_job_signing_keys(),

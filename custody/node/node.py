@@ -226,6 +226,7 @@ def build_node(
         identity_public_key=signer.public_key,
         slots=slots.total,
         has_gate=gate_client is not None,
+        sends_audit_records=settings.control_plane.send_audit_records,
         delivery_problems=mode.delivery_problems,
         job_signing_keys=lambda: job_keys.ids,
         delivery_job_signing_keys=mode.delivery_job_signing_keys,

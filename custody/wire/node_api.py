@@ -153,6 +153,8 @@ class HeartbeatRequest(Model):
     """Jobs at once."""
     has_gate: bool = False
     """True if the node asks the owner's validation gate before it signs."""
+    sends_audit_records: bool = False
+    """True if the node sends its audit records (its setting ``send_audit_records``)."""
     bans: Annotated[tuple[SignedBytes, ...], Field(max_length=MAX_BANS)] = ()
     """This signer's signed Bans; the newest ones if there are more than the limit."""
     delivery_problems: Annotated[dict[str, str], Field(max_length=MAX_BATCH)] = Field(

@@ -105,16 +105,22 @@ async def test_metrics_show_what_a_node_stores_and_has_not_sent(chain: Chain, da
     await chain.node.heartbeat(audit_head=chain.page(0, 2).head)
     assert await shown("lag_seconds") is None, "the node sends no records"
     await chain.send(0, 5)
+    assert await shown("lag_seconds") is None, "the node has not said that it sends records"
+    await chain.node.heartbeat(sends_audit_records=True)
     assert await shown("lag_seconds") == 0
     assert await shown("bytes") == counted_bytes(chain.records[:5])
-    await chain.node.heartbeat(audit_head=chain.page(0, 8).head)
-    await chain.node.heartbeat(audit_head=chain.page(0, 10).head)
+    for end in (8, 10):
+        await chain.node.heartbeat(audit_head=chain.page(0, end).head, sends_audit_records=True)
     await database.rows(
         "UPDATE audit_heads SET received_at = received_at - interval '1 hour' WHERE sequence = 8"
     )
     lag = await shown("lag_seconds")
     assert lag is not None
     assert 3600 <= lag < 3700
+    await chain.node.heartbeat(sends_audit_records=False)
+    assert await shown("lag_seconds") is None, "records that a node no longer sends are not late"
+    assert await shown("bytes") == counted_bytes(chain.records[:5])
+    await chain.node.heartbeat(sends_audit_records=True)
     await chain.send(5, 10)
     assert await shown("lag_seconds") == 0
 

@@ -97,6 +97,7 @@ class Node:
             identity_public_key=made_up_key(EDDSA_ED25519),
             slots=1,
             has_gate=False,
+            sends_audit_records=True,
         )
 
     async def left_in_flight(self) -> list[LeftInFlight]:
@@ -118,6 +119,11 @@ async def node(monkeypatch):
     running = asyncio.create_task(node.heartbeat.run())
     yield node
     running.cancel()
+
+
+async def test_the_node_says_that_it_sends_audit_records(node):
+    await node.next_told()
+    assert node.plane.last.sends_audit_records
 
 
 async def test_a_freeze_and_its_end_are_told_at_once(node):
