@@ -221,7 +221,11 @@ async def test_a_control_plane_that_is_away_is_logged_once_and_then_gets_everyth
         await until(all_arrived)
         await until(lambda: "audit records are sent again" in str(logs))
         running.cancel()
-    assert [each["log_level"] for each in logs] == ["warning", "info"]
+    # a slow machine may add a failure of another kind, when the control plane is back
+    *failures, end = logs
+    assert (failures[0]["log_level"], end["log_level"]) == ("warning", "info")
+    errors = [each["error"] for each in failures]
+    assert len(errors) == len(set(errors)) < 3
 
 
 async def test_a_refusal_does_not_make_the_node_unhealthy(
