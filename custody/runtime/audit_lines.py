@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from custody.wire.audit import AuditHead, chain_hash
 from custody.wire.encoding import to_base64
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
-from custody.wire.strict_json import NotStrictJson, parse_json
+from custody.wire.strict_json import NotStrictJson, check_depth, parse_json
 
 ECS_VERSION = "8.11.0"
 HEAD = "AuditHead"
@@ -177,7 +177,8 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def _object(record: bytes) -> dict[str, Any]:
     try:
-        said = json.loads(record)
+        check_depth(text := record.decode())
+        said = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}

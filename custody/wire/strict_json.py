@@ -30,7 +30,7 @@ def parse_json(content: bytes) -> Any:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise NotJson("JSON is UTF-8, and this is not") from None
-    _check_depth(text)
+    check_depth(text)
     try:
         value = json.loads(
             text, object_pairs_hook=_once_each, parse_constant=_refuse, parse_float=_finite
@@ -64,7 +64,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
     """Raise NotStrictJson for JSON that is nested too deeply, before the parser recurses.
 
     The parser's own limit is the interpreter's recursion limit. A library may have raised that

@@ -16,6 +16,7 @@ from custody.wire.signed_bytes import (
     PinnedKeys,
     SignedBytes,
 )
+from custody.wire.strict_json import check_depth
 
 
 class BadPage(ValueError):
@@ -95,7 +96,9 @@ def _records(node: str, page: AuditRecordsRequest) -> list[SentRecord]:
     records, previous = list[SentRecord](), page.after.hash
     for sequence, record in enumerate(page.records, page.after.sequence + 1):
         try:
-            said = _Said.model_validate(json.loads(record))
+            check_depth(text := record.decode())
+            # not more strictly: the record is in the node's chain, and must be sent unchanged
+            said = _Said.model_validate(json.loads(text))
         except (ValidationError, ValueError, RecursionError):
             raise BadPage(f"record {sequence} is not an audit record") from None
         if (said.node, said.sequence) != (node, sequence):

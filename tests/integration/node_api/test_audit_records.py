@@ -130,6 +130,15 @@ async def test_what_is_not_an_audit_record_is_refused(chain: Chain, record: byte
     problem(await chain.post(0, 1, records=(record,)), 422, "invalid_request")
 
 
+async def test_a_record_that_a_parser_may_not_survive_is_refused(chain: Chain):
+    """Deep levels end a process whose recursion limit a library has raised."""
+    deep = "[" * 40 + "]" * 40
+    record = f'{{"node":"driver-1","sequence":1,"kind":"Sign","x":{deep}}}'.encode()
+    head = AuditHead(node="driver-1", sequence=1, hash=chain_hash(GENESIS, record))
+    page = {"records": (record,), "head": sign_head(head, chain.node.signer)}
+    problem(await chain.post(0, 1, **page), 422, "invalid_request")
+
+
 async def test_records_of_another_number_or_node_are_refused(chain: Chain):
     head = AuditHead(node="driver-1", sequence=1, hash=chain_hash(GENESIS, chain.records[1]))
     signed = sign_head(head, chain.node.signer)
