@@ -1,4 +1,4 @@
-"""Verification of listed audit records: what the owner of the chain has signed, and not less.
+"""Verify that listed audit records are those that the owner of the chain has signed.
 
 The service lists the records, so it could leave some out or change them. It cannot sign the heads
 of a node's chain.

@@ -159,9 +159,9 @@ def _add_prune(
         """Delete old records of signatures and of failed jobs that a file of an export contains.
 
         First the whole file and the whole chain are verified, as `audit verify` does with the same
-        --other. Then the chain gets a checkpoint that
-        this node signs, and `audit verify` continues from it. Records of keys, of shares and of
-        operators stay. The node may run. After a crash run the command again: it continues.
+        --other. Then the chain gets a checkpoint that this node signs, and `audit verify` continues
+        from it. Records of keys, of shares and of operators stay. The node may run. After a crash
+        run the command again: it continues.
         """
         import asyncio
 
