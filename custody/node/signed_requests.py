@@ -19,7 +19,7 @@ from custody.wire.signed_bytes import PinnedKeys
 from custody.wire.signed_requests import payload_type
 from custody.wire.strict_json import NotStrictJson, parse_json
 
-WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS)
+WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS, Endpoint.IMPORTS)
 
 
 class Binding(BaseModel):

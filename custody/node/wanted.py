@@ -9,7 +9,8 @@ from custody.node.handlers import Work
 from custody.node.signed_requests import read_binding
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import NotSignable, digest_of
-from custody.wire.jobs import Endpoint, Job
+from custody.wire.imports import ImportedKey
+from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.mistakable import require_signable
 from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignRequest
 from custody.wire.statements import MadeFor
@@ -17,17 +18,21 @@ from custody.wire.statements import MadeFor
 
 @dataclass(frozen=True)
 class WantedKey:
-    """``signer_group``: the signers that are to hold it, in MPC mode."""
+    """``signer_group``: the signers that are to hold it, in MPC mode.
+
+    ``imported``: the application's key that an ImportKey job takes in; null if one is generated.
+    """
 
     algorithm: Algorithm
     network: Network | None
     signer_group: str | None
+    imported: ImportedKey | None = None
 
 
 def wanted_key(job: Job) -> WantedKey:
     """Return the key that the application asked for. Raise Denied if the job contradicts it."""
     if job.key.public_key is not None:
-        raise Denied("malformed_job", "a GenerateKey job has no public key")
+        raise Denied("malformed_job", f"the key of a {job.kind} job has no public key")
     if job.request_id != job.key.id:
         raise Denied("malformed_job", "the request for a new key has the id of that key")
     try:
@@ -43,11 +48,14 @@ def wanted_key(job: Job) -> WantedKey:
     network = body.network if isinstance(body, CreateWallet) else None
     if (body.algorithm, network) != (job.key.algorithm, job.key.network):
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
-    return WantedKey(body.algorithm, network, body.signer_group)
+    if (body.imported is not None) != (job.kind == JobKind.IMPORT_KEY):
+        asks = "does not import a key" if body.imported is None else "imports a key"
+        raise Denied("request_mismatch", f"the request of this {job.kind} job {asks}")
+    return WantedKey(body.algorithm, network, body.signer_group, body.imported)
 
 
 def made_for(work: Work) -> MadeFor:
-    """Return the request that a GenerateKey job makes a key for. Raise Denied."""
+    """Return the request that a GenerateKey or ImportKey job makes a key for. Raise Denied."""
     job = work.job
     if job.endpoint is not Endpoint.WALLETS and job.endpoint is not Endpoint.KEYS:
         raise Denied("malformed_job", f"a request to {job.endpoint.value} makes no key")

@@ -6,7 +6,13 @@ ignored field could change the effect.
 
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -14,7 +20,12 @@ from custody.wire.encoding import Model
 
 
 class Answer(Model):
-    """Base of an API's answers. Only ``read_answer`` ignores unknown fields."""
+    """Base of an API's answers. Only ``read_answer`` ignores unknown fields.
+
+    A server always sends every field. A default is for a reader of an older server's answer.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class Unknown(str):

@@ -32,6 +32,10 @@ ChildNumber = Annotated[int, Field(ge=0, lt=2**31)]
 class JobKind(StrEnum):
     GENERATE_KEY = "GenerateKey"
     SIGN = "Sign"
+    PREPARE_IMPORT = "PrepareImport"
+    """Make a one-time import key, to which an application encrypts a private key."""
+    IMPORT_KEY = "ImportKey"
+    """Take in a private key, encrypted to an import key."""
     # the following kinds are for signers only
     APPROVE = "Approve"
     """Decide about a request, before any ceremony for it."""
@@ -62,6 +66,7 @@ class Endpoint(StrEnum):
     DERIVATIONS = "derivations"
     REFRESHES = "refreshes"
     REPAIRS = "repairs"
+    IMPORTS = "imports"
 
 
 def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:
@@ -101,7 +106,9 @@ def check_key_id(
 
 
 class KeyReference(Model):
-    """The key of a job. ``public_key`` is null only in the job that generates the key.
+    """The key of a job. ``public_key`` is null only in the job that generates or imports the key.
+
+    The key of a PrepareImport job does not exist: ``id`` is the import's.
 
     A derived key names its ``root`` and the ``path`` from there (BIP-32, unhardened); its ``id``
     follows from them.
@@ -136,7 +143,8 @@ class KeyReference(Model):
 class Job(Model):
     """A job's signed payload: the same bytes at each attempt, without lease and attempt.
 
-    ``id`` is the request's id: the key's for GenerateKey in HSM mode, the signature's for Sign.
+    ``id`` is the request's id: in HSM mode the key's for GenerateKey and ImportKey and the import's
+    for PrepareImport, in both modes the signature's for Sign.
     Other steps of signers have their own id: the id of the ceremony or of the order. Then
     ``step_of`` is the request's id. ``evidence``: signers' statements that justify the job, for
     example all promises under ActivateKey. ``kind`` is a plain string, so that a node can refuse

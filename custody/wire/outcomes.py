@@ -29,6 +29,8 @@ class OutcomeStatus(StrEnum):
 
 
 class GeneratedKey(Model):
+    """Result of GenerateKey and ImportKey in HSM mode."""
+
     type: Literal["Key"] = "Key"
     scheme: Scheme
     curve: Curve
@@ -42,6 +44,13 @@ class GeneratedKey(Model):
         return self
 
 
+class PreparedImport(Model):
+    """Result of PrepareImport. ``statement``: an ImportKeyStatement, signed by the reporter."""
+
+    type: Literal["ImportKey"] = "ImportKey"
+    statement: SignedBytes
+
+
 class MadeSignature(Model):
     type: Literal["Signature"] = "Signature"
     digest: HexBytes | None
@@ -49,7 +58,10 @@ class MadeSignature(Model):
 
 
 class PreparedShare(Model):
-    """Result of Generate and Refresh. ``confirmation``: a Confirmation, signed by the reporter."""
+    """Result of Generate, Refresh and Import.
+
+    ``confirmation``: a Confirmation, signed by the reporter.
+    """
 
     type: Literal["Prepared"] = "Prepared"
     confirmation: SignedBytes
@@ -86,6 +98,7 @@ class NothingMade(Model):
 
 Result = (
     GeneratedKey
+    | PreparedImport
     | MadeSignature
     | PreparedShare
     | PromisedShare

@@ -1,6 +1,6 @@
 """Requests of applications. Their bytes reach the node exactly as the application sent them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter, field_validator, model_validator
@@ -19,6 +19,7 @@ from custody.wire.algorithms import (
 )
 from custody.wire.encoding import HexBytes, Model, hex_to_bytes
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.imports import ImportedKey
 from custody.wire.nodes import NodeId
 
 DIGEST_SIZE = 32
@@ -88,6 +89,8 @@ class CreateWallet(NewKeyRequest):
     """Derive the wallet's key from this key instead of making a new key; store mpc only."""
     path: DerivationPath | None = None
     """Path from the master key."""
+    imported: ImportedKey | None = None
+    """Import this key instead of making a new key."""
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "CreateWallet":
@@ -99,6 +102,10 @@ class CreateWallet(NewKeyRequest):
         if self.master_key is not None and algorithm != ECDSA_SECP256K1:
             raise ValueError(f"master_key: keys of {algorithm} have no children")
         self._needs_group(is_derived=self.master_key is not None)
+        if self.imported is not None and self.master_key is not None:
+            raise ValueError("imported: a key derived from a master key is not imported")
+        if self.imported is not None:
+            self.imported.check(self.store, algorithm)
         return self
 
     @property
@@ -106,14 +113,12 @@ class CreateWallet(NewKeyRequest):
         return network_algorithm(self.network, self.address_type)
 
 
-class CreateKey(NewKeyRequest):
-    """Body of POST /v1/keys."""
-
+class _BareKeyRequest(NewKeyRequest):
     scheme: Scheme
     curve: Curve
 
     @model_validator(mode="after")
-    def _parts_go_together(self) -> "CreateKey":
+    def _is_an_algorithm(self) -> Self:
         self._needs_group(is_derived=False)
         if self.algorithm not in ALGORITHMS:
             known = ", ".join(map(str, ALGORITHMS))
@@ -125,6 +130,23 @@ class CreateKey(NewKeyRequest):
     @property
     def algorithm(self) -> Algorithm:
         return Algorithm(self.scheme, self.curve)
+
+
+class CreateKey(_BareKeyRequest):
+    """Body of POST /v1/keys."""
+
+    imported: ImportedKey | None = None
+    """Import this key instead of making a new key."""
+
+    @model_validator(mode="after")
+    def _imports_such_a_key(self) -> Self:
+        if self.imported is not None:
+            self.imported.check(self.store, self.algorithm)
+        return self
+
+
+class CreateImport(_BareKeyRequest):
+    """Body of POST /v1/imports: nodes make import keys for one key of this algorithm."""
 
 
 class DeriveKey(KeyRequest):

@@ -51,6 +51,21 @@ class ChangeStatus(StrEnum):
         return self in (self.DONE, self.REJECTED, self.FAILED)
 
 
+class ImportStatus(StrEnum):
+    """Status of an import. READY: the import keys wait for the application's key."""
+
+    PENDING = "Pending"
+    READY = "Ready"
+    FAILED = "Failed"
+    USED = "Used"
+    EXPIRED = "Expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Return True once nodes do no more for it: READY only waits for the application."""
+        return self is not self.PENDING
+
+
 class Reason(Answer):
     """The reason of a rejection or failure; of the last attempt's failure while Pending."""
 
@@ -96,6 +111,8 @@ class Key(Answer):
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
+    imported: bool = False
+    """True if the private key, or that of the root, came from the application."""
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
@@ -122,6 +139,8 @@ class Wallet(Answer):
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
+    imported: bool = False
+    """True if the private key of the wallet, or that of the root, came from the application."""
 
 
 class Signature(Answer):
@@ -158,6 +177,27 @@ class KeyChange(Answer):
     expires_at: AwareDatetime
     """A change that is not done at this time fails as expired, unless all signers have
     confirmed."""
+
+
+class Import(Answer):
+    """Import keys of nodes, to which an application encrypts one private key."""
+
+    id: UUID
+    status: Open[ImportStatus]
+    store: Open[Store]
+    signer_group: str | None
+    """The group whose signers will hold the key's shares; null unless store is mpc."""
+    scheme: Open[Scheme]
+    curve: Open[Curve]
+    statements: tuple[SignedBytes, ...]
+    """The nodes' signed statements about their import keys; empty until Ready."""
+    key_id: UUID | None
+    """The key that was imported, or is being imported; null unless Used."""
+    external_id: str | None
+    reason: Reason | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    """While Pending, the request fails at this time. Then the time when the import keys end."""
 
 
 class SignerGroup(Answer):

@@ -6,7 +6,13 @@ A statement travels as SignedBytes, and is parsed only after its signature holds
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from custody.wire.algorithms import Curve, Network, Protection, Scheme, Store, known_algorithm
 from custody.wire.encoding import HexBytes, Model
@@ -109,11 +115,23 @@ class Attestation(Model):
     signers: list[NodeId]
     """The n nodes that hold shares; in HSM mode the node that made the key."""
     node: NodeId
+    imported: bool = False
+    """True if the private key came from the application, which may still have it."""
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
         check_public_key(known_algorithm(self.scheme, self.curve), self.public_key)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_for_a_generated_key(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        """Leave out a false ``imported``: readers of earlier versions do not know the field."""
+        fields: dict[str, object] = serialize(self)
+        if not self.imported:
+            fields.pop("imported", None)
+        return fields
 
     @property
     def agreed(self) -> dict[str, object]:

@@ -6,7 +6,7 @@ from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
-from custody.control_plane.problems import Code
+from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.creation import NewKey
 from custody.control_plane.resources.external_ids import Settled
 from custody.control_plane.resources.key_rows import key_row, wallet_row
@@ -27,6 +27,8 @@ AnyCreate = TypeVar("AnyCreate", CreateKey, CreateWallet)
 async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
     """Ask a group of nodes for a new key. Raises ProblemError."""
     body = posted.body
+    if body.imported is not None:
+        raise ProblemError(Code.INVALID_REQUEST, "imported: this version imports no keys.")
     group = services.groups.serving(body.store)
     draft = services.job_maker.generate_key(posted.for_group(group), body)
     key = draft.job.key

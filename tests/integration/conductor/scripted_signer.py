@@ -273,6 +273,8 @@ class ScriptedSigner:
                 return self._repair(job, ticket)
             case JobKind.APPROVE:
                 return Approved()
+            case JobKind.PREPARE_IMPORT | JobKind.IMPORT_KEY:
+                raise AssertionError(f"no test gives a scripted signer a {kind} job")
 
     def _prepare(self, job: Job, ticket: Ticket) -> PreparedShare:
         if ticket.ceremony in self.abandoned:

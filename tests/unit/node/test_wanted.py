@@ -7,6 +7,7 @@ import pytest
 from custody.node.errors import Denied
 from custody.node.wanted import wanted_key, wanted_signature
 from custody.wire.algorithms import Curve, Network, Scheme, Store
+from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import CreateKey, CreateWallet, SignHash
 from tests.unit.node.requests import KEY, complete, job_around
@@ -54,6 +55,24 @@ def test_a_key_is_made_as_the_request_asks_for_it():
 )
 def test_a_key_of_another_algorithm_or_network_is_not_made(job: Job):
     assert code_of(job) == "request_mismatch"
+
+
+IMPORTING = CreateKey(
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    store=Store.HSM,
+    imported=ImportedKey(import_id=uuid4(), public_key=KEY.public_key, wrapped=b"sealed"),
+)
+
+
+def test_a_key_is_imported_only_by_a_job_that_imports():
+    """A control plane that generated a key instead would show another public key as its own."""
+    job = make(IMPORTING, network=None)
+    assert code_of(job) == "request_mismatch"
+    imports = job.model_copy(update={"kind": JobKind.IMPORT_KEY.value})
+    assert wanted_key(imports).imported == IMPORTING.imported
+    generates = make(BARE, network=None).model_copy(update={"kind": JobKind.IMPORT_KEY.value})
+    assert code_of(generates) == "request_mismatch"
 
 
 def test_a_key_that_is_to_be_made_has_no_public_key_yet():

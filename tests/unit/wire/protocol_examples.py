@@ -20,6 +20,7 @@ from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection,
 from custody.wire.audit import BEGIN, GENESIS, AuditHead, AuditPlace, Restored, chain_hash
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
+from custody.wire.imports import ImportedKey, ImportKeyStatement, Wrapping
 from custody.wire.inventory import (
     HeldKey,
     Holding,
@@ -51,13 +52,20 @@ from custody.wire.node_api import (
     RestoreClaim,
     RestoreClaimed,
 )
-from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from custody.wire.requests import SignMessage
+from custody.wire.outcomes import (
+    GeneratedKey,
+    MadeSignature,
+    Outcome,
+    OutcomeStatus,
+    PreparedImport,
+)
+from custody.wire.requests import CreateWallet, SignMessage
 from custody.wire.resources import Problem
 from custody.wire.signatures import finish
 from custody.wire.signed_bytes import (
     ATTESTATION_TYPE,
     AUDIT_HEAD_TYPE,
+    IMPORT_KEY_TYPE,
     JOB_TYPE,
     RESTORED_TYPE,
     pre_authentication_encoding,
@@ -83,6 +91,7 @@ NODE = "zurich-1"
 CREATED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 KEY_ID = UUID("5b0f4e0e-6a53-4f0a-8a6c-0d6c7e2f9b11")
 SIGNATURE_ID = UUID("c1d9a1a4-58b4-4b5e-9d1b-7f3f4a2e6c22")
+IMPORT_ID = UUID("2c7e9d1b-4a6f-4c8e-9b3d-5f7a1c2e4d44")
 LEASE = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
 REQUEST = b'{"kind": "Message", "message": "hello", "external_id": "order-7"}'
 
@@ -162,6 +171,38 @@ KEY_OUTCOME = Outcome(
         attestation=SIGNED_ATTESTATION,
     ),
 )
+IMPORT_STATEMENT = ImportKeyStatement(
+    import_id=IMPORT_ID,
+    application=APPLICATION.public_key,
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    protection=Protection.HSM,
+    wrapping=Wrapping.RSA_OAEP_AES_KWP_SHA1,
+    import_key=b"in place of a SubjectPublicKeyInfo",
+    expires_at=CREATED_AT + timedelta(hours=1),
+    group="hsm",
+    threshold=1,
+    signers=[NODE],
+    node=NODE,
+)
+IMPORT_OUTCOME = Outcome(
+    job_id=IMPORT_ID,
+    node=NODE,
+    status=OutcomeStatus.DONE,
+    result=PreparedImport(
+        statement=NODE_SIGNER.sign(IMPORT_KEY_TYPE, IMPORT_STATEMENT.model_dump_json().encode())
+    ),
+)
+IMPORT_REQUEST = CreateWallet(
+    network=Network.ETHEREUM,
+    store=Store.HSM,
+    external_id="order-7",
+    imported=ImportedKey(
+        import_id=IMPORT_ID,
+        public_key=WALLET.public_key.format(),
+        wrapped=b"in place of a wrapped key",
+    ),
+)
 
 
 def _signature_outcome() -> Outcome:
@@ -212,6 +253,9 @@ MODELS: dict[str, Model] = {
     "job-generate": GENERATE,
     "outcome-key": KEY_OUTCOME,
     "attestation": ATTESTATION,
+    "import-statement": IMPORT_STATEMENT,
+    "outcome-import": IMPORT_OUTCOME,
+    "import-request": IMPORT_REQUEST,
     "outcome-signature": SIGNATURE_OUTCOME,
     "outcome-failed": FAILED_OUTCOME,
     "audit-head": HEAD,

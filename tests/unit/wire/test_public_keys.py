@@ -32,11 +32,12 @@ from custody.wire.algorithms import (
 )
 from custody.wire.attestations import PinnedNodes
 from custody.wire.encoding import Model
+from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, KeyReference
 from custody.wire.node_api import HeartbeatRequest, NodeHealth
 from custody.wire.outcomes import GeneratedKey
 from custody.wire.public_keys import check_ed25519, check_public_key
-from custody.wire.requests import SignMessage
+from custody.wire.requests import CreateKey, SignMessage
 from custody.wire.resources import Key
 from custody.wire.signatures import BadSignature, finish
 from custody.wire.signed_bytes import DetachedSignature, PinnedKeys, SigningKey
@@ -253,7 +254,21 @@ def test_every_model_with_a_public_key_is_tested():
         return any(name.endswith("public_key") for name in model.model_fields)
 
     found = {model for model in subclasses(Model) if has_one(model)}
-    assert found == BORDERS.keys()
+    assert found == BORDERS.keys() | {ImportedKey}
+
+
+@pytest.mark.parametrize(("algorithm", "bad"), ANY_NO_KEY)
+def test_no_request_imports_what_is_no_public_key(algorithm: Algorithm, bad: bytes):
+    """ImportedKey does not know the algorithm; the request around it does."""
+
+    def body(public_key: bytes) -> CreateKey:
+        imported = ImportedKey(import_id=uuid4(), public_key=public_key, wrapped=b"sealed")
+        scheme, curve = algorithm
+        return CreateKey(scheme=scheme, curve=curve, store=Store.HSM, imported=imported)
+
+    body(made_up_key(algorithm))
+    with pytest.raises(ValidationError, match="public key"):
+        body(bad)
 
 
 # Every key that is pinned, and every other reader

@@ -97,7 +97,10 @@ class Example:
                 fields = schema["properties"].items()
                 return {name: self._of(each, (*place, name)) for name, each in fields}
             case "object":
-                return {"name": self._of(schema["additionalProperties"], (*place, "name"))}
+                values = schema.get("additionalProperties") or {}
+                for each in schema.get("patternProperties", {}).values():
+                    values = each
+                return {"name": self._of(values, (*place, "name"))}
             case "array" if schema.get("maxItems") != 0:
                 return [self._of(schema["items"], (*place, index)) for index in range(2)]
             case "string":
