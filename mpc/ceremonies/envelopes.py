@@ -29,10 +29,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from custody.wire.delivery import MAX_MESSAGE
 from custody.wire.framing import Domain, join, split_exactly, tagged, tagged_hash
+from custody.wire.hybrid_keys import HybridPublicKey
 from custody.wire.public_keys import check_ed25519
 from custody.wire.signed_bytes import SignedBytes, SigningKey, pre_authentication_encoding
 from custody.wire.tickets import Ticket
-from mpc.ceremonies.ceremony_keys import CeremonyKey, PeerKey
+from mpc.ceremonies.ceremony_keys import CeremonyKey
 from mpc.ceremonies.hello import CONTRIBUTION_BYTES, MAX_HELLO, Hello, Opened
 from mpc.ceremonies.ticket_seal import TicketSeal
 
@@ -96,7 +97,7 @@ class CeremonyChannel:
             for name in self._others
         }
         self._key = CeremonyKey()
-        self._peers: dict[str, PeerKey] = {}
+        self._peers: dict[str, HybridPublicKey] = {}
         self._hello = b""
         self._broadcast = b""
         self._echo = b""
@@ -216,7 +217,7 @@ class CeremonyChannel:
         self._verify(sender, signature, HELLO_TYPE, payload)
         try:
             hello = Hello.from_bytes(payload)
-            peer = PeerKey(hello.kem_public_key)
+            peer = HybridPublicKey(hello.kem_public_key)
         except ValueError as error:
             raise _bad(sender, f"is not a hello: {error}") from None
         if hello.meeting != self._ticket.meeting:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from custody.wire.framing import Malformed, join, split, split_exactly
+from custody.wire.hybrid_keys import PUBLIC_KEY_BYTES
 from custody.wire.signed_bytes import SignedBytes
-from mpc.ceremonies.ceremony_keys import PUBLIC_KEY_BYTES
 
 VERSION = b"\x01"
 DIGEST_BYTES = 32
