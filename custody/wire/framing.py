@@ -28,6 +28,7 @@ class Domain(StrEnum):
     ECHO = "custody-ceremony-echo-v1"
     SEAL = "custody-ceremony-seal-v1"
     TICKET_SEAL = "custody-ticket-seal-v1"
+    IMPORT_SEAL = "custody-import-seal-v1"
     HAND_IN = "custody-hand-in-v1"
     SHARE = "custody-share-v1"
     DATA_KEY = "custody-data-key-v1"

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +22,7 @@ from custody.pkcs11.messages import proof_value
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
 from custody.wire.framing import Domain, join, tagged, tagged_hash
+from custody.wire.import_sealing import SplitImport
 from custody.wire.jobs import MAX_DEPTH, child_key_id, wallet_id_of
 from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
@@ -59,6 +61,10 @@ def share_row(
         transcript=transcript,
         is_repaired=is_repaired,
     )
+
+
+def import_seal(signer: str, *facts: Any) -> bytes:
+    return SplitImport(*facts).sealed_for(signer)
 
 
 ids = st.sampled_from([UUID(int=number) for number in range(4)])
@@ -128,6 +134,20 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
         (names, few, few),
     ),
     Domain.TURN: (_turn, (ids, names)),
+    Domain.IMPORT_SEAL: (
+        import_seal,
+        (
+            st.sampled_from(["a", "b"]),
+            ids,
+            names,
+            st.integers(2, 3),
+            st.sampled_from([("a", "b"), ("b", "a"), ("a", "b", "c"), ("ab", "a", "b")]),
+            st.sampled_from(sorted(ALGORITHMS, key=str)),
+            few,
+            st.lists(few, max_size=3).map(tuple),
+            few.filter(bool),
+        ),
+    ),
 }
 JOINED_WHERE_THEY_ARE_MADE = {
     Domain.REQUEST: "one part: JSON",
