@@ -85,7 +85,10 @@ class MasterKeyMissing(KeyUnusable):
 
 
 class KeyNotWrappable(HsmFailure):
-    """The token's policy lets no new key out, even wrapped by the master key."""
+    """The token lets a key out under no other key, or no new key, even wrapped by the master key.
+
+    A locked master key lets none of its keys out under another master key (docs/adr/0040).
+    """
 
     code = "key_not_wrappable"
     transient = False

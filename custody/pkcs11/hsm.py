@@ -15,6 +15,8 @@ from custody.pkcs11.messages import (
     KnownKey,
     Operation,
     Ready,
+    Rewrap,
+    Rewrapped,
     Seal,
     Sealed,
     Sign,
@@ -201,6 +203,13 @@ class Hsm:
         """Decrypt what ``seal`` returned. Raises HsmFailure: KeyUnusable for any other input."""
         unseal = Unseal(master_key=master_key, sealed=sealed, associated_data=associated_data)
         return (await self._run(unseal, Unsealed)).secret
+
+    async def rewrap(self, key: WrappedKey, to: str) -> WrappedKey:
+        """Return the key, wrapped by the master key ``to``. Nobody has proved the answer yet.
+
+        Raise HsmFailure; KeyNotWrappable if the key's master key is locked.
+        """
+        return (await self._run(Rewrap(key=key, to=to), Rewrapped)).key
 
     def _started(self) -> Ready:
         if self._found is None:

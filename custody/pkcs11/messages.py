@@ -263,6 +263,14 @@ class Unseal(Message):
     associated_data: bytes
 
 
+class Rewrap(Message):
+    """Wrap a stored key by another master key of the token. ``to``: the name of that key."""
+
+    kind: Literal["rewrap"] = "rewrap"
+    key: WrappedKey
+    to: str
+
+
 class MakeMasterKey(Message):
     """Generate the next version of the master key and its second key for host signing.
 
@@ -329,6 +337,7 @@ Operation = (
     | Sign
     | Seal
     | Unseal
+    | Rewrap
     | MakeMasterKey
     | ListMasterKeys
     | Probe
@@ -382,6 +391,13 @@ class Sealed(Message):
 class Unsealed(Message):
     kind: Literal["unsealed"] = "unsealed"
     secret: bytes = Field(repr=False)
+
+
+class Rewrapped(Message):
+    """The same key under the other master key. Nobody has proved it yet."""
+
+    kind: Literal["rewrapped"] = "rewrapped"
+    key: WrappedKey
 
 
 class MasterKeyRecord(Message):
@@ -483,6 +499,7 @@ Answer = (
     | Generated
     | Sealed
     | Unsealed
+    | Rewrapped
     | MasterKeys
     | Probed
     | Extracted

@@ -1,6 +1,7 @@
 """Keys made and used with one session: the operations of a worker. Workers only."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,18 +11,25 @@ from custody.pkcs11.errors import (
     HsmFailure,
     HsmMisconfigured,
     InvalidData,
+    KeyNotWrappable,
     KeyUnusable,
     MasterKeyMissing,
     SchemeUnsupported,
 )
-from custody.pkcs11.faults import destroy
+from custody.pkcs11.faults import FAULTS, destroy
 from custody.pkcs11.identification import Candidate
 from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Capability
-from custody.pkcs11.operation_errors import ending_of, opened, translated
+from custody.pkcs11.operation_errors import (
+    TRIES,
+    ending_of,
+    failure_of,
+    opened,
+    translated,
+)
 from custody.pkcs11.round_trip import Unable, Way, refused_part, travel
-from custody.pkcs11.session_errors import SessionLost, is_refusal, name_of
+from custody.pkcs11.session_errors import SessionLost, is_loss, is_refusal, name_of
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection, Scheme
 from custody.wire.signatures import RAW_SIZE
@@ -118,11 +126,70 @@ class SessionKeys:
             )
         return self._masters[name]
 
-    def sign(self, key: WrappedKey, data: list[bytes]) -> list[bytes | HsmFailure]:
-        """Signatures in the order of ``data``, the key unwrapped once for all of them."""
+    def _master_of(self, key: WrappedKey) -> MasterKey:
         master = self._master(key.master_key)
         if master.is_host is not (key.protection is Protection.HOST):
             raise KeyUnusable(f"{key.master_key!r} wraps no keys of protection {key.protection}")
+        if master.is_host and key.mechanism != host_key.MECHANISM:
+            raise KeyUnusable(
+                f"{key.mechanism!r} is not a mechanism that host keys are sealed with"
+            )
+        return master
+
+    def rewrap(self, key: WrappedKey, to: str) -> WrappedKey:
+        """Return the key, wrapped by the master key ``to``. The caller proves the answer.
+
+        Raise KeyNotWrappable if the key's master key is locked, and KeyUnusable for a damaged key.
+        """
+        old, new = self._master_of(key), self._master(to)
+        if new.is_host is not old.is_host:
+            raise KeyUnusable(f"{to!r} wraps no keys of protection {key.protection}")
+        if old.is_host:
+            mechanism, wrapped = host_key.MECHANISM, self._sealed_again(old, new, key)
+        else:
+            mechanism, wrapped = self._wrapped_again(old, new, key)
+        return replace(key, wrapped=wrapped, master_key=new.name, mechanism=mechanism)
+
+    def _sealed_again(self, old: MasterKey, new: MasterKey, key: WrappedKey) -> bytes:
+        bound = host_signing.associated_data(key.algorithm, key.public_key)
+        private_key = self.unseal(old.name, key.wrapped, bound)
+        return self.seal(new.name, private_key, bound)
+
+    def _wrapped_again(self, old: MasterKey, new: MasterKey, key: WrappedKey) -> tuple[str, bytes]:
+        capability = self._capabilities.get(key.algorithm)
+        if capability is None or capability.protection is not Protection.HSM:
+            raise SchemeUnsupported(f"the token wraps no {key.algorithm} keys at present")
+        mechanism = _wrap_mechanism(capability.mechanism)
+        private_key = self._unwrap_extractable(old, key)
+        try:
+            with translated(Step.WRAP, f"wrap a key by CKM_{mechanism.name} under {new.name!r}"):
+                return capability.mechanism, new.key.wrap_key(private_key, mechanism=mechanism)
+        finally:
+            destroy(private_key)
+
+    def _unwrap_extractable(self, master: MasterKey, key: WrappedKey) -> Any:
+        """Return the key as an object that another key can wrap. Raise KeyNotWrappable."""
+        way = self._way(key)
+        for _ in range(TRIES):
+            try:
+                return token_scheme.unwrap(
+                    master.key, way.algorithm, key.wrapped, way.mechanism, way.without,
+                    extractable=True,
+                )  # fmt: skip
+            except PKCS11Error as error:
+                if is_loss(error):
+                    raise failure_of(Step.UNWRAP, error, "unwrap a key as extractable") from None
+                FAULTS.note(Step.UNWRAP, error)
+                answer = name_of(error)
+            destroy(self._unwrap(master, key))  # raises if this key or the token is at fault
+        raise KeyNotWrappable(
+            f"{master.name!r} is locked: it lets no key be unwrapped as extractable (the token "
+            f"answered {answer})"
+        )
+
+    def sign(self, key: WrappedKey, data: list[bytes]) -> list[bytes | HsmFailure]:
+        """Signatures in the order of ``data``, the key unwrapped once for all of them."""
+        master = self._master_of(key)
         if master.is_host:
             return self._sign_on_host(master, key, data)
         return self._sign_inside(master, key, data)
@@ -142,8 +209,7 @@ class SessionKeys:
         return signatures
 
     def _unwrap(self, master: MasterKey, key: WrappedKey) -> Any:
-        left_out = frozenset(self._left_out(key.algorithm))
-        way = Way(key.algorithm, _wrap_mechanism(key.mechanism), left_out)
+        way = self._way(key)
         return opened(
             Step.UNWRAP,
             lambda: token_scheme.unwrap(
@@ -152,6 +218,10 @@ class SessionKeys:
             partial(self._prove_wrapping, master, way),
             f"the wrapped key is damaged, or not of {master.name!r}",
         )
+
+    def _way(self, key: WrappedKey) -> Way:
+        left_out = frozenset(self._left_out(key.algorithm))
+        return Way(key.algorithm, _wrap_mechanism(key.mechanism), left_out)
 
     def _left_out(self, algorithm: Algorithm) -> list[Attribute]:
         """Return the attributes that this token refuses when it unwraps such a key."""
@@ -162,10 +232,6 @@ class SessionKeys:
     def _sign_on_host(
         self, master: MasterKey, key: WrappedKey, data: list[bytes]
     ) -> list[bytes | HsmFailure]:
-        if key.mechanism != host_key.MECHANISM:
-            raise KeyUnusable(
-                f"{key.mechanism!r} is not a mechanism that host keys are sealed with"
-            )
         bound = host_signing.associated_data(key.algorithm, key.public_key)
         private_key = self.unseal(master.name, key.wrapped, bound)
         return [

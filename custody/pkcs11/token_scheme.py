@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.master_key import WrappingKey
 from custody.pkcs11.session_errors import SessionLost, is_refusal
-from custody.pkcs11.unwrap_template import call_template
+from custody.pkcs11.unwrap_template import call_template, extractable_template
 from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
@@ -102,11 +102,14 @@ def unwrap(
     wrapped: bytes,
     mechanism: Mechanism,
     without: Collection[Attribute] = (),
+    *,
+    extractable: bool = False,
 ) -> Any:
     """Return the private key as a session object that can only sign; the caller destroys it.
 
-    ``without``: the attributes that this token refuses when it unwraps. Raise PKCS11Error, or
-    SessionLost if the token made an object and does not answer what it is.
+    ``without``: the attributes that this token refuses when it unwraps. ``extractable``: another
+    key can then wrap the object, which stays sensitive; a locked master key refuses this. Raise
+    PKCS11Error, or SessionLost if the token made an object and does not answer what it is.
     """
     key = master.unwrap_key(
         ObjectClass.PRIVATE_KEY,
@@ -114,7 +117,7 @@ def unwrap(
         wrapped,
         mechanism=mechanism,
         capabilities=MechanismFlag.SIGN,
-        template=call_template(without),
+        template=extractable_template(without) if extractable else call_template(without),
     )
     if not isinstance(key, SignMixin):
         destroy(key)

@@ -49,6 +49,15 @@ def call_template(without: Collection[Attribute] = ()) -> dict[Attribute, Any]:
     return {**NOT_OF_PRIVATE_KEYS, **more, **ATTRIBUTES, **left_out}
 
 
+def extractable_template(without: Collection[Attribute] = ()) -> dict[Attribute, Any]:
+    """Return the template with which a key is unwrapped to be wrapped by another master key.
+
+    CKA_WRAP_WITH_TRUSTED is left out: no master key of ours is trusted (docs/adr/0034).
+    """
+    template = call_template({*without, Attribute.WRAP_WITH_TRUSTED})
+    return template | {Attribute.EXTRACTABLE: True}
+
+
 def optional() -> tuple[Attribute, ...]:
     """Return the attributes that are left out for a token that refuses them."""
     more = (Attribute.WRAP_WITH_TRUSTED,) if in_use().wrap_with_trusted else ()

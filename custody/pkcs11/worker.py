@@ -57,6 +57,8 @@ from custody.pkcs11.messages import (
     Operations,
     Probe,
     Ready,
+    Rewrap,
+    Rewrapped,
     Seal,
     Sealed,
     Sign,
@@ -198,6 +200,8 @@ class Worker:
                     operation.master_key, operation.sealed, operation.associated_data
                 )
                 return Unsealed(secret=secret)
+            case Rewrap():
+                return Rewrapped(key=self._keys.rewrap(operation.key, operation.to))
             case MakeMasterKey():
                 left_out = master_key_making.make_master_keys(
                     self._session,
