@@ -7,11 +7,14 @@ identity key. It accepts copies that are signed by itself or by a driver that is
 this, a holder of the PIN who writes to the bucket could put a key of known value in a new key's
 place.
 
-Each key id has one object. The driver that finds one takes the key that is in it, so that a key
-whose commit failed is not made twice.
+A new key has one object, KEY_ID.json. The driver that finds one takes the key that is in it, so
+that a key whose commit failed is not made twice. A rewrapped key has one more object for each
+version of the master key, as KEY_ID.2.json. No object is ever written twice.
 """
 
 import asyncio
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Self
@@ -41,6 +44,8 @@ from custody.wire.signed_bytes import (
 )
 
 SUFFIX = ".json"
+NAME = re.compile(r"([0-9a-f-]{36})(?:\.([1-9][0-9]{0,6}))?\.json")
+"""An object's name: the key's id, and the version of the master key if the key was rewrapped."""
 
 
 class SealedCopy(Model):
@@ -110,6 +115,23 @@ class KeyCopies:
 
     async def put(self, key_id: UUID, network: Network | None, key: WrappedKey) -> WrappedKey:
         """Put a new key's copy and return the key; if there is a copy, return the key in it."""
+        return await self._put(object_name(key_id), key_id, network, key)
+
+    async def put_rewrapped(
+        self, key_id: UUID, network: Network | None, key: WrappedKey
+    ) -> WrappedKey:
+        """Put the copy of a rewrapped key beside the earlier ones. Return as ``put`` does."""
+        name = object_name(key_id, version_of(key.master_key))
+        found = await self._put(name, key_id, network, key)
+        if (found.public_key, found.master_key) != (key.public_key, key.master_key):
+            raise _unusable(
+                f"the copy {name} is of another key than {key_id} under {key.master_key!r}"
+            )
+        return found
+
+    async def _put(
+        self, name: str, key_id: UUID, network: Network | None, key: WrappedKey
+    ) -> WrappedKey:
         copy = KeyCopy(
             key_id=key_id,
             scheme=key.algorithm.scheme,
@@ -123,18 +145,22 @@ class KeyCopies:
         )
         sealed = await self._sealed(copy)
         with self._faults("the key's copy is not in S3"):
-            stored = await asyncio.to_thread(self._bucket.put_new, self._name(key_id), sealed)
+            stored = await asyncio.to_thread(self._bucket.put_new, self._prefix + name, sealed)
         if stored.is_new:
             return key
-        found = await self.read(key_id)
+        found = await self.read(key_id, name)
         if (found.key.algorithm, found.network) != (key.algorithm, network):
             raise _unusable(f"the copy of key {key_id} is of another kind of key than is wanted")
         return found.key
 
-    async def read(self, key_id: UUID) -> KeyCopy:
-        """Return the copy of a key, which this driver or a pinned one has signed."""
+    async def read(self, key_id: UUID, name: str | None = None) -> KeyCopy:
+        """Return the copy of a key, which this driver or a pinned one has signed.
+
+        ``name``: of the object, without the prefix; None: the copy of when the key was new.
+        """
         with self._faults(f"the copy of key {key_id} cannot be read"):
-            data = await asyncio.to_thread(self._bucket.get, self._name(key_id))
+            place = self._prefix + (name or object_name(key_id))
+            data = await asyncio.to_thread(self._bucket.get, place)
         try:
             signed = SignedBytes.model_validate_json(data)
             sealed = SealedCopy.model_validate_json(self._verified(key_id, signed))
@@ -168,13 +194,28 @@ class KeyCopies:
         except BadSignedBytes as error:
             raise _unusable(f"the copy of key {key_id} is forged or damaged: {error}") from None
 
-    async def key_ids(self) -> tuple[list[UUID], list[str]]:
-        """Return the ids of all copies in the bucket, and the names of other objects."""
+    async def names(self) -> tuple[dict[UUID, list[str]], list[str]]:
+        """Return the names of all copies by key, and the names of other objects.
+
+        The first copy of a key is the one of its newest version. Only the other objects have the
+        prefix.
+        """
         with self._faults("the bucket of key copies cannot be listed"):
             names = await asyncio.to_thread(self._bucket.names)
-        ids = {name: _key_id(name.removeprefix(self._prefix)) for name in names}
-        copies = [key_id for key_id in ids.values() if key_id is not None]
-        return copies, [name for name, key_id in ids.items() if key_id is None]
+        copies, strange = defaultdict[UUID, list[tuple[int, str]]](list), []
+        for name in names:
+            short = name.removeprefix(self._prefix)
+            parts = NAME.fullmatch(short)
+            key_id = None if parts is None else _key_id(parts[1])
+            if parts is None or key_id is None:
+                strange.append(name)
+            else:
+                copies[key_id].append((int(parts[2] or 0), short))
+        ordered = {
+            key_id: [name for _, name in sorted(found, reverse=True)]
+            for key_id, found in copies.items()
+        }
+        return ordered, strange
 
     @contextmanager
     def _faults(self, consequence: str) -> Iterator[None]:
@@ -186,9 +227,6 @@ class KeyCopies:
             self._problem = f"{fault.what}: {fault.todo}"
             raise _missing(f"{consequence}: {fault.what}") from fault
         self._problem = None
-
-    def _name(self, key_id: UUID) -> str:
-        return f"{self._prefix}{object_name(key_id)}"
 
     async def _sealed(self, copy: KeyCopy) -> bytes:
         sealed_by = await self._sealing_key()
@@ -207,11 +245,17 @@ class KeyCopies:
         ]
         if not names:
             raise _unusable("the token has no key for host signing, which seals copies")
-        return max(names, key=lambda name: int(name.rpartition("/")[2]))
+        return max(names, key=version_of)
 
 
-def object_name(key_id: UUID) -> str:
-    return f"{key_id}{SUFFIX}"
+def object_name(key_id: UUID, version: int | None = None) -> str:
+    """Return the name of a copy. ``version``: of the master key of a rewrapped key."""
+    return f"{key_id}{'' if version is None else f'.{version}'}{SUFFIX}"
+
+
+def version_of(master_key: str) -> int:
+    """Return the version of a master key, as 2 of ``custody/2``."""
+    return int(master_key.rpartition("/")[2])
 
 
 def bound_to(key_id: UUID) -> bytes:
@@ -224,12 +268,12 @@ def _require_of(key_id: UUID, found: UUID) -> None:
         raise _unusable(f"the copy of key {key_id} says that it is of {found}")
 
 
-def _key_id(name: str) -> UUID | None:
+def _key_id(text: str) -> UUID | None:
     try:
-        key_id = UUID(name.removesuffix(SUFFIX))
+        key_id = UUID(text)
     except ValueError:
         return None
-    return key_id if object_name(key_id) == name else None
+    return key_id if str(key_id) == text else None
 
 
 def _missing(what: str) -> Failed:

@@ -1,6 +1,6 @@
 """Making the table of wrapped keys again from their copies in S3."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
 from custody.s3.faults import FaultKind, S3Fault
 from hsm_driver.audited_keys import REBUILT
-from hsm_driver.key_copies import KeyCopies
+from hsm_driver.key_copies import KeyCopies, KeyCopy
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import INSERT_KEYS, Vault, row_of
 
@@ -21,9 +21,9 @@ _INSERT = f"{INSERT_KEYS} ON CONFLICT DO NOTHING RETURNING key_id"
 
 @dataclass
 class Rebuilt:
-    """``copies``: in the bucket. ``present``: had a row already. ``strange``: objects, no copies.
+    """``copies``: keys with a copy in the bucket. ``present``: keys that had a row already.
 
-    ``unusable``: by key, why its copy gives no key.
+    ``unusable``: by key, why its newest copy gives no key. ``strange``: objects that are no copies.
     """
 
     copies: int
@@ -46,7 +46,8 @@ async def rebuild(
     It may be stopped at any moment, and run again. ``show`` gets the copies done and all. Raise
     Failed if the bucket cannot be read.
     """
-    key_ids, strange = await copies.key_ids()
+    names, strange = await copies.names()
+    key_ids = list(names)
     rebuilt = Rebuilt(copies=len(key_ids), strange=strange)
     missing = []
     for begin in range(0, len(key_ids), PAGE):
@@ -56,30 +57,53 @@ async def rebuild(
         missing += [key_id for key_id in page if key_id not in stored]
     for key_id in missing:
         try:
-            if await _add(vault, copies, changes, key_id, operator):
+            copy = await _usable_copy(vault, copies, key_id, names[key_id])
+            if await _add(changes, copy, operator):
                 rebuilt.added.append(key_id)
             else:  # another command was first
                 rebuilt.present += 1
         except Failed as error:
-            if error.transient and not _is_about_one_object(error):
+            if _ends_all(error):
                 raise
             rebuilt.unusable[key_id] = error.reason
         show(rebuilt.present + len(rebuilt.added) + len(rebuilt.unusable), len(key_ids))
     return rebuilt
 
 
+def _ends_all(error: Failed) -> bool:
+    """Return whether no copy can be tried now. A server may also refuse one object alone."""
+    return error.transient and not _is_about_one_object(error)
+
+
 def _is_about_one_object(error: Failed) -> bool:
-    """Return whether the server refused this object alone. The other copies must still be read."""
     fault = error.__cause__
     return isinstance(fault, S3Fault) and fault.kind in (FaultKind.DENIED, FaultKind.REJECTED)
 
 
-async def _add(
-    vault: Vault, copies: KeyCopies, changes: AuditedChanges, key_id: UUID, operator: str
-) -> bool:
-    copy = await copies.read(key_id)
-    await prove_possession(vault, key_id, copy.key)
-    row = row_of(key_id, copy.network, copy.key)
+async def _usable_copy(
+    vault: Vault, copies: KeyCopies, key_id: UUID, names: Sequence[str]
+) -> KeyCopy:
+    """Return the newest copy whose key signs. Raise the Failed of the newest one if none does.
+
+    An older copy is under an older master key. A restored HSM may have only that one.
+    """
+    first: Failed | None = None
+    for name in names:
+        try:
+            copy = await copies.read(key_id, name)
+            await prove_possession(vault, key_id, copy.key)
+        except Failed as error:
+            if _ends_all(error):
+                raise
+            first = first or error
+        else:
+            return copy
+    assert first is not None  # a key has at least one copy
+    raise first
+
+
+async def _add(changes: AuditedChanges, copy: KeyCopy, operator: str) -> bool:
+    row = row_of(copy.key_id, copy.network, copy.key)
     values = {name: [value] for name, value in row.values.items()}
     details = {
         "operator": operator,
@@ -90,5 +114,5 @@ async def _add(
         "protection": copy.protection.value,
         "master_key": copy.master_key,
     }
-    record = record_without_job(REBUILT, details, key_id)
+    record = record_without_job(REBUILT, details, copy.key_id)
     return bool(await changes.commit(_INSERT, values, record))

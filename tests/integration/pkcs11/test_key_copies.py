@@ -1,6 +1,7 @@
 """Copies of wrapped keys in a real S3 server, and the table made from them again."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from custody.node.audited_changes import AuditedChanges
 from custody.node.chain_verification import Subject, verify_chain
 from custody.node.errors import Failed
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.wrapped_key import WrappedKey
 from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
@@ -176,6 +178,57 @@ async def test_a_put_whose_answer_was_lost_leaves_the_key_that_was_put(
         assert await copies.put(key_id, None, await hsm.generate(ECDSA_SECP256K1)) == put
     finally:
         proxy.close()
+
+
+def under_version(key: WrappedKey, version: int, wrapped: bytes) -> WrappedKey:
+    """Name a version that the token does not have: a copy of it opens, its key does not."""
+    return replace(key, master_key=f"custody/{version}", wrapped=wrapped)
+
+
+async def test_a_rewrapped_key_has_a_copy_beside_the_first_one(hsm, copies, bucket):
+    key_id = uuid4()
+    key = await hsm.generate(ECDSA_SECP256K1)
+    await copies.put(key_id, Network.ETHEREUM, key)
+    first = bucket.read(f"{key_id}.json")
+    moved = under_version(key, 2, b"moved")
+    assert await copies.put_rewrapped(key_id, Network.ETHEREUM, moved) == moved
+    again = under_version(key, 2, b"moved once more")  # the commit of the first one has failed
+    assert await copies.put_rewrapped(key_id, Network.ETHEREUM, again) == moved
+    tenth = under_version(key, 10, b"moved on")
+    assert await copies.put_rewrapped(key_id, Network.ETHEREUM, tenth) == tenth
+    assert bucket.read(f"{key_id}.json") == first
+    bucket.put(f"{key_id}.02.json", b"{}")
+    assert await copies.names() == (
+        {key_id: [f"{key_id}.10.json", f"{key_id}.2.json", f"{key_id}.json"]},
+        [f"{PREFIX}{key_id}.02.json"],
+    )
+
+
+async def test_a_copy_of_another_key_is_not_taken_for_a_rewrapped_one(hsm, copies, bucket):
+    key_id = uuid4()
+    other = under_version(await hsm.generate(ECDSA_SECP256K1), 2, b"another key")
+    await copies.put_rewrapped(key_id, None, other)
+    key = under_version(await hsm.generate(ECDSA_SECP256K1), 2, b"the key")
+    with pytest.raises(Failed, match="is of another key than"):
+        await copies.put_rewrapped(key_id, None, key)
+    bucket.put(f"{key_id}.3.json", bucket.read(f"{key_id}.2.json"))
+    with pytest.raises(Failed, match="is of another key than"):
+        await copies.put_rewrapped(key_id, None, replace(other, master_key="custody/3"))
+
+
+async def test_the_newest_copy_that_this_hsm_can_use_gives_the_row(hsm, copies, pool):
+    """The HSM was restored from a backup of before the rewrap."""
+    await adopt_first(Vault(pool, hsm), pool)
+    key_id, lost = uuid4(), uuid4()
+    key = await hsm.generate(ECDSA_SECP256K1)
+    await copies.put(key_id, None, key)
+    for each in (key_id, lost):
+        await copies.put_rewrapped(each, None, under_version(key, 2, b"moved"))
+    found = await rebuilt(pool, hsm, copies)
+    assert (found.copies, found.added, list(found.unusable)) == (2, [key_id], [lost])
+    assert "custody/2" in found.unusable[lost]
+    [row] = await pool.rows("SELECT wrapped, master_key FROM wrapped_keys")
+    assert tuple(row) == (key.wrapped, "custody/1")
 
 
 async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies, bucket, pool):
