@@ -33,6 +33,9 @@ SIGNER_SECTIONS = """\
 # The age public keys of the people who keep the backup of this key: mpc-signer encryption-key
 # backup. Others than those of [backup] recipients: nobody should open both.
 # backup_recipients = ["age1..."]
+# Age of the key, in days since its first use, after which doctor and the health warn: rotate it, as
+# docs/how-to/change-the-encryption-key.md says. 0: never.
+rotate_after_days = 365
 
 {hsm}
 [quorum]

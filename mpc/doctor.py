@@ -24,6 +24,7 @@ from mpc.backup_warnings import backup_check
 from mpc.bans.in_flight import left
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryRefused, DeliveryUnavailable
 from mpc.delivery_clocks import clock_problem
+from mpc.key_rotation import rotation_check
 from mpc.restored.marks import Marks
 from mpc.restored.needed_repairs import count_uncertain, needed_repairs
 from mpc.restored.watch import HOW_TO_PIN, peers_answers, pin_or_do_without, restore_state
@@ -71,6 +72,7 @@ async def _on_this_host(settings: SignerSettings) -> AsyncIterator[Check]:
         ("database durability", _durability),
         ("encryption key", _encryption_key),
         ("encryption key backup", _encryption_key_backup),
+        ("encryption key age", _encryption_key_age),
         ("peers", _peers),
         ("bans", _bans),
         ("restore", _restore),
@@ -154,6 +156,10 @@ async def _encryption_key_backup(settings: SignerSettings, database: Pool) -> Ch
     async with open_encryption_keys(settings, database) as keys:
         await keys.require_known(database)
         return await backup_check(database, keys)
+
+
+async def _encryption_key_age(settings: SignerSettings, database: Pool) -> Check:
+    return await rotation_check(database, settings.encryption)
 
 
 async def _peers(settings: SignerSettings, database: Pool) -> Check:

@@ -28,6 +28,8 @@ class EncryptionSection(Section):
     key_file: ConfiguredPath | None = None
     other_key_files: tuple[ConfiguredPath, ...] = ()
     backup_recipients: tuple[str, ...] = ()
+    rotate_after_days: Annotated[int, Field(ge=0, le=36500)] = 365
+    """0: the age of the key is never a warning."""
     hsm: EncryptionHsmSection | None = None
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
 from mpc.held_keys import SignerKeys
+from mpc.key_rotation import encryption_key_age
 from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
 from mpc.repair_approvals import RepairApprovals
@@ -83,6 +85,9 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         backups = BackupWarnings(partial(backup_warnings, database, keys))
         await backups.refresh()
+        age = await encryption_key_age(database, settings.encryption)
+        assert age is not None  # adopt_first has recorded a key
+        age.show()
         await guard.start()
         async with BanLocks(database, settings.node.id, guard.bans) as locks:
             by_kind = handlers(
@@ -108,7 +113,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 held_keys=SignerKeys(database, settings.node.id, signer),
                 bans=lambda: guard.bans.own(MAX_BANS),
-                warnings=backups.warnings,
+                warnings=lambda: [*backups.warnings(), *age.warnings(datetime.now(UTC))],
                 left_in_flight=partial(left_if_known, locks, guard.watch),
                 ban_questions=guard.answering.asked,
                 require_ready=guard.watch.require_whole,

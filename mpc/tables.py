@@ -40,6 +40,14 @@ encryption_keys = Table(
     now("first_seen"),
 )
 
+former_encryption_keys = Table(  # a key that returns keeps its age
+    "former_encryption_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("first_seen", DateTime(timezone=True), nullable=False),
+    now("unused_since"),
+)
+
 SHARE_STATES = (
     "confirmed",  # stored, and this signer has confirmed it
     "promised",  # has signed; kept until t other signers have abandoned the set

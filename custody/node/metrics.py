@@ -38,6 +38,12 @@ UNCONFIRMED_BACKUPS = Gauge(
     "custody_keys_without_confirmed_backup",
     "Master keys or encryption keys whose backup no operator has confirmed",
 )
+ROTATION_DAYS_LEFT = Gauge(
+    "custody_key_rotation_days_left",
+    "Days until the oldest key that protects other keys is due for rotation, negative after that; "
+    "no value with rotate_after_days = 0",
+    ["key"],
+)
 BACKUPS = BackupMetrics(REGISTRY)
 READY = Gauge("custody_ready", "1 when the node can do jobs")
 PROBLEMS = Gauge(

@@ -30,10 +30,15 @@ _ADOPT = f"""
     WITH proven AS (
         INSERT INTO key_proofs ({COLUMNS}) {NEW_PROOFS} ON CONFLICT (value) DO NOTHING
     )
-    INSERT INTO encryption_keys (id, check_value) VALUES (:id, :check_value)
+    INSERT INTO encryption_keys (id, check_value, first_seen)
+    VALUES (:id, :check_value, coalesce(
+        (SELECT first_seen FROM former_encryption_keys WHERE id = :id::varchar), now()))
     ON CONFLICT DO NOTHING
 """  # noqa: S608 - of constants
-"""One statement: without its proof, a key of the token may never be recognised again."""
+"""One statement: without its proof, a key of the token may never be recognised again.
+
+A key that returns keeps the time of its first use, from which its age counts.
+"""
 
 
 class EncryptionKeys:

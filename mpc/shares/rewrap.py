@@ -36,9 +36,14 @@ _REWRAP = """
 """
 
 _FORGET = """
-    DELETE FROM encryption_keys
-    WHERE id <> :new
-        AND NOT EXISTS (SELECT FROM shares WHERE encryption_key = encryption_keys.id)
+    WITH forgotten AS (
+        DELETE FROM encryption_keys
+        WHERE id <> :new
+            AND NOT EXISTS (SELECT FROM shares WHERE encryption_key = encryption_keys.id)
+        RETURNING id, first_seen
+    )
+    INSERT INTO former_encryption_keys (id, first_seen) SELECT id, first_seen FROM forgotten
+    ON CONFLICT (id) DO UPDATE SET unused_since = excluded.unused_since
     RETURNING id
 """
 

@@ -36,8 +36,8 @@ async def test_it_says_what_to_do_about_each_thing_that_is_not_there(config: Pat
     assert set(failed) == {
         "identity key", "certificate control_plane", "certificate delivery delivery-1",
         "database", "database durability", "encryption key", "encryption key backup",
-        "peers", "bans", "restore", "repairs", "delivery servers", "signed requests",
-        "control plane",
+        "encryption key age", "peers", "bans", "restore", "repairs", "delivery servers",
+        "signed requests", "control plane",
     }  # fmt: skip
     assert all(check["detail"] and check["todo"] for check in failed.values())
 

@@ -14,6 +14,7 @@ from custody.runtime.checks import Status
 from custody.runtime.configuration import read_settings
 from custody.runtime.signing_key import create_signing_key
 from mpc.backup_warnings import backup_check, backup_warnings
+from mpc.key_rotation import rotation_check
 from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import FileKey
 from mpc.shares.encryption_keys import EncryptionKeys, hsm_settings, open_encryption_keys
@@ -23,6 +24,7 @@ from tests.integration.pkcs11.outside import restore_master_keys, take_out_maste
 from tests.integration.signer.commands import command, edit
 from tests.integration.signer.conftest import configuration_text
 from tests.integration.signer.keys import activate, found, new_key
+from tests.integration.signer.test_key_rotation import used_for
 
 LABEL = "signer"
 
@@ -124,7 +126,7 @@ async def test_a_key_that_somebody_else_made_on_the_token_gets_nothing_to_protec
         assert len(list(keys)) == 2
 
 
-async def test_rewrap_takes_the_newest_key_of_the_token(
+async def test_a_rotation_takes_the_newest_key_of_the_token_and_resets_the_age(
     pool: Pool, settings: SignerSettings, config: Path
 ):
     await make_key(settings)
@@ -133,10 +135,16 @@ async def test_rewrap_takes_the_newest_key_of_the_token(
         await keys.adopt_first(pool)
         await activate(pool, Shares(pool, keys), made)
         first = keys.current.id
+    await used_for(pool, 400)
+    check = await rotation_check(pool, settings.encryption)
+    assert check.status is Status.WARN
+    assert (check.todo or "").startswith("mpc-signer master-key generate && ")
+    assert " mpc-signer rewrap --to-hsm;" in (check.todo or "")
     await make_key(settings)
     done = await command(config, "rewrap", "--to-hsm", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["unused"] == [f"{first} (custody-signer-host/1)"]
+    assert (await rotation_check(pool, settings.encryption)).status is Status.OK
     async with open_encryption_keys(settings, pool) as keys:
         await keys.compare(pool)
         assert keys.current.name == "custody-signer-host/2"
