@@ -63,6 +63,9 @@ host_signing = [{host_signing}]
 # of a hot wallet then signs again without being unwrapped: docs/how-to/vendor-settings.md.
 cached_keys = 0
 cached_keys_seconds = 60
+# Age of the newest master key, in days since the group has known it, after which doctor and the
+# health warn: make a new one, as docs/how-to/new-master-key.md says. 0: never.
+rotate_after_days = 730
 # Check values of master keys that came from the HSM's backup, and so were not made inside this
 # HSM. hsm-driver master-key adopt --restored prints the line: docs/how-to/recover/hsm-lost.md.
 # restored_check_values = ["0x..."]

@@ -17,6 +17,7 @@ from custody.s3.faults import S3Fault
 from custody.wire.algorithms import Store
 from hsm_driver.backup_warnings import backup_check
 from hsm_driver.driver import open_hsm
+from hsm_driver.key_rotation import rotation_check
 from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from hsm_driver.vault import Vault
@@ -71,6 +72,8 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             yield await durability_check(database)
             name = "master key backup"
             yield await backup_check(database)
+            name = "master key age"
+            yield await rotation_check(database, settings.hsm)
             name = "keys and master keys"
             for check in await _weak_keys(database, weak):
                 yield check

@@ -12,6 +12,7 @@ from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
 from custody.node.identity import load_identity
+from custody.node.key_age import watch_age
 from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
@@ -28,6 +29,7 @@ from hsm_driver.first_start import remember_master_keys, require_first_start
 from hsm_driver.held_keys import DriverKeys
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
+from hsm_driver.key_rotation import master_key_age
 from hsm_driver.known_keys import known_keys
 from hsm_driver.protection_warnings import no_new_keys, protection_warnings
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
@@ -106,6 +108,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             parts.append(Part("key copies", copies.problem, stops_work=False))
         backups = BackupWarnings(partial(backup_warnings, database))
         await backups.refresh()
+        aged = watch_age(await master_key_age(database, settings.hsm))
         moved = await protection_warnings(database, capabilities)
         for warning in moved:
             log.warning("protection of new keys changed", warning=warning)
@@ -119,7 +122,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             },
             parts=parts,
             capabilities=capabilities,
-            warnings=lambda: [*moved, *backups.warnings()],
+            warnings=lambda: [*moved, *backups.warnings(), *aged()],
             tls=[] if copies is None else copies.tls,
             held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
         )

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from custody.node.key_age import MAX_ROTATION_DAYS
 from custody.node.settings import NodeSettings
 from custody.pkcs11.messages import DEFAULT_CACHED_KEYS_SECONDS
 from custody.pkcs11.settings import HsmSettings
@@ -28,6 +29,8 @@ class HsmSection(TokenSection):
     host_signing: tuple[str, ...] = ()
     cached_keys: Annotated[int, Field(ge=0, le=1000)] = 0
     cached_keys_seconds: Annotated[float, Field(gt=0, le=3600)] = DEFAULT_CACHED_KEYS_SECONDS
+    rotate_after_days: Annotated[int, Field(ge=0, le=MAX_ROTATION_DAYS)] = 730
+    """Two years: NIST SP 800-57 part 1 rev. 5, table 1, for a key that wraps keys. 0: never."""
 
     other_tokens: Annotated[tuple[OtherTokenSection, ...], Field(max_length=15)] = ()
 

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from custody.node.key_age import MAX_ROTATION_DAYS
 from custody.node.settings import NodeSettings
 from custody.pkcs11.token_section import TokenSection
 from custody.runtime.configuration import ConfiguredPath, Section
@@ -28,7 +29,7 @@ class EncryptionSection(Section):
     key_file: ConfiguredPath | None = None
     other_key_files: tuple[ConfiguredPath, ...] = ()
     backup_recipients: tuple[str, ...] = ()
-    rotate_after_days: Annotated[int, Field(ge=0, le=36500)] = 365
+    rotate_after_days: Annotated[int, Field(ge=0, le=MAX_ROTATION_DAYS)] = 365
     """0: the age of the key is never a warning."""
     hsm: EncryptionHsmSection | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from custody.node.freeze import Freeze
 from custody.node.handlers import Handler
 from custody.node.health import Part
 from custody.node.identity import load_identity
+from custody.node.key_age import watch_age
 from custody.node.key_backups import BackupWarnings
 from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node, new_clock
@@ -85,9 +85,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         copies, layer4_parts, layer4_activities = open_layer4(settings, database, signer, shares)
         backups = BackupWarnings(partial(backup_warnings, database, keys))
         await backups.refresh()
-        age = await encryption_key_age(database, settings.encryption)
-        assert age is not None  # adopt_first has recorded a key
-        age.show()
+        aged = watch_age(await encryption_key_age(database, settings.encryption))
         await guard.start()
         async with BanLocks(database, settings.node.id, guard.bans) as locks:
             by_kind = handlers(
@@ -113,7 +111,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 capabilities=dict.fromkeys(PROTOCOL, Protection.MPC),
                 held_keys=SignerKeys(database, settings.node.id, signer),
                 bans=lambda: guard.bans.own(MAX_BANS),
-                warnings=lambda: [*backups.warnings(), *age.warnings(datetime.now(UTC))],
+                warnings=lambda: [*backups.warnings(), *aged()],
                 left_in_flight=partial(left_if_known, locks, guard.watch),
                 ban_questions=guard.answering.asked,
                 require_ready=guard.watch.require_whole,

@@ -4,6 +4,7 @@ The age counts from the moment when the node's database first knew the key. A co
 the key or of the database does not change this moment, unlike the time of a file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ from custody.node.metrics import ROTATION_DAYS_LEFT
 from custody.runtime.checks import Check, Status
 
 DAY = timedelta(days=1)
+MAX_ROTATION_DAYS = 36500
+"""Largest setting, so that no date overflows."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class KeyAge:
             return []
         return [
             f"{self.kind} {self.name} was first used on {self.used_since:%Y-%m-%d}, more than "
-            f"rotate_after_days = {self.rotate_after_days} ago: doctor names the commands that "
-            "rotate it"
+            f"{self.rotate_after_days} days ago (rotate_after_days): doctor names the commands "
+            "that rotate it"
         ]
 
     def check(self, now: datetime, rotation: str) -> Check:
@@ -68,3 +71,14 @@ class KeyAge:
         left = self.days_left(datetime.now(UTC))
         assert left is not None
         return left
+
+
+def watch_age(age: KeyAge | None) -> Callable[[], list[str]]:
+    """Export the age of a running node's key, and return the function of its warnings.
+
+    ``age``: None if the node's database knows no key.
+    """
+    if age is None:
+        return list
+    age.show()
+    return lambda: age.warnings(datetime.now(UTC))

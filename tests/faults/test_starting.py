@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -262,6 +263,27 @@ def test_with_clocks_that_disagree_nothing_is_done(
             assert given.outcomes == []
             plane.clock_offset = timedelta(0)
             assert Outcome.model_validate_json(given.first()).status is OutcomeStatus.DONE
+
+
+def test_a_driver_says_that_its_master_key_is_due_for_rotation(
+    tmp_path: Path,
+    plane: HostileControlPlane,
+    driver_database: str,
+    token: Token,
+    node_leaf: Leaf,
+):
+    with psycopg.connect(driver_database) as connection:
+        connection.execute(
+            "ALTER TABLE master_keys ALTER first_seen SET DEFAULT now() - interval '740 days'"
+        )
+    with lonely_driver(tmp_path, plane, driver_database, token, node_leaf) as lonely:
+        lonely.driver.start()
+        url = f"http://{LOCALHOST}:{lonely.driver.health_port}"
+        answer, metrics = httpx.get(f"{url}/readyz"), httpx.get(f"{url}/metrics")
+    assert answer.status_code == 200
+    [warning] = [each for each in answer.json()["warnings"] if "rotate_after_days" in each]
+    assert "master key custody/1 was first used on" in warning
+    assert 'custody_key_rotation_days_left{key="custody/1"} -10.0' in metrics.text
 
 
 def test_a_driver_that_can_make_no_key_says_so(
