@@ -1,4 +1,4 @@
-"""The threshold protocols: DKG, signing, refresh and repair as sessions of rounds.
+"""The threshold protocols: DKG, signing, refresh and repair as sessions of rounds; dealings.
 
 Indices are 1..n. Messages and shares are versioned bytes, with the layout in
 `mpc/native/MESSAGES.md`. One session is one participant's part in one ceremony:
@@ -180,6 +180,59 @@ class Repair(_Session):
 
     def result(self) -> Share | None:
         """Return the share at the target, None at a helper."""
+
+@final
+class Dealing:
+    """What a dealer sends: commitments to all signers, and one sub-share to each signer.
+
+    A point is encoded as a verifying share: 33 bytes SEC1 compressed on secp256k1 (also for
+    BIP-340), 32 bytes on Ed25519. A sub-share is an integer of 32 bytes, most significant byte
+    first on all curves.
+    """
+
+    @property
+    def commitments(self) -> tuple[bytes, ...]:
+        """The commitments to the coefficients of the dealer's polynomial, the constant first."""
+
+    @property
+    def sub_shares(self) -> dict[int, bytes]:
+        """Signer -> the value of the polynomial at this signer's index. Each one is secret."""
+
+def deal(share: Share, quorum: Sequence[int], threshold: int, signers: int) -> Dealing:
+    """Deal our part of the key to `signers` new signers, with the new `threshold`.
+
+    `quorum`: the old signers that deal, as many as the old threshold, ours among them. Our part is
+    our secret share times its Lagrange coefficient (docs/adr/0036-import-and-copy-of-shares.md).
+    Raise LocalMisuse for a repaired share, another quorum, and sizes that no key can have.
+    """
+
+def dealt_constant(
+    protocol: str, quorum: Sequence[int], index: int, verifying_share: bytes
+) -> bytes:
+    """Return the first commitment of an honest dealer `index`, from its verifying share."""
+
+Received = tuple[bytes | None, Sequence[bytes], bytes]
+"""One dealing, as one signer received it: the first commitment that the dealer must have made
+(None: any), all commitments, and our sub-share."""
+
+def dealt_share(
+    *,
+    protocol: str,
+    index: int,
+    threshold: int,
+    signers: int,
+    public_key: bytes,
+    chain_code: bytes,
+    session_id: bytes,
+    dealings: Mapping[int, Received],
+) -> Share:
+    """Check dealings (by dealer), and return the share that they give signer `index` together.
+
+    The share is like a repaired share: `Refresh` of all signers must follow. `session_id`: 32
+    bytes that name the ceremony. `chain_code`: 32 bytes for dkls23, b"" for the others. A Taproot
+    key must be tweaked already (BIP-341). Raise ProtocolAbort if a dealing is invalid: its
+    `culprits` are dealers. Raise LocalMisuse for the other arguments.
+    """
 
 def derive_public_key(public_key: bytes, chain_code: bytes, path: Sequence[int]) -> bytes:
     """Return a child's public key: BIP-32 CKDpub along `path`, unhardened. Raise LocalMisuse."""

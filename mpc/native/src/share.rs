@@ -36,9 +36,10 @@ pub struct Facts {
 /// The origin of a share.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// The context of the DKG or refresh that made this generation of shares.
+    /// The context of the DKG or refresh that made this generation of shares, or the hash of the
+    /// dealings.
     pub ceremony: [u8; 32],
-    /// A repair made the share. It can take part in a refresh, and cannot sign before.
+    /// A repair or dealings made the share. It can take part in a refresh, and cannot sign before.
     pub repaired: bool,
     /// The DKG tweaked the key (BIP-341). The key must not be tweaked again.
     pub taproot_tweaked: bool,

@@ -1,5 +1,6 @@
 //! The Python module `mpc._native`. Its types are in `mpc/_native.pyi`.
 
+mod dealings;
 mod errors;
 mod sessions;
 mod share;
@@ -40,11 +41,15 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MAX_SIGNERS", MAX_SIGNERS)?;
     errors::add_to(module)?;
     module.add_class::<share::Share>()?;
+    module.add_class::<dealings::Dealing>()?;
     module.add_class::<sessions::Messages>()?;
     module.add_class::<sessions::Session>()?;
     module.add_class::<sessions::Dkg>()?;
     module.add_class::<sessions::Signing>()?;
     module.add_class::<sessions::Refresh>()?;
     module.add_class::<sessions::Repair>()?;
+    module.add_function(wrap_pyfunction!(dealings::deal, module)?)?;
+    module.add_function(wrap_pyfunction!(dealings::dealt_constant, module)?)?;
+    module.add_function(wrap_pyfunction!(dealings::dealt_share, module)?)?;
     module.add_function(wrap_pyfunction!(derive_public_key, module)?)
 }

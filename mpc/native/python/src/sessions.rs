@@ -212,7 +212,7 @@ impl Repair {
 }
 
 /// Converts indices. With `Vec<u8>` as the argument, PyO3 would accept bytes too.
-fn indices(numbers: Vec<u32>) -> Result<Vec<u8>> {
+pub fn indices(numbers: Vec<u32>) -> Result<Vec<u8>> {
     numbers
         .into_iter()
         .map(|number| u8::try_from(number).map_err(|_| Failure::misuse("an index over 255")))

@@ -1,5 +1,6 @@
 //! ECDSA on secp256k1 by DKLs23. The order is that of a key's life: DKG, signing, refresh, repair.
 
+mod dealt;
 #[cfg(test)]
 mod decoders;
 mod dkg;
@@ -12,6 +13,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
+pub use dealt::dealt;
 #[cfg(test)]
 pub use decoders::decoders;
 pub use dkg::dkg;

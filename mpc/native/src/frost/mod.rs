@@ -1,6 +1,7 @@
 //! EdDSA (Ed25519) and Schnorr (BIP-340, Taproot) by FROST, RFC 9591. Both suites share all code.
 //! The order is that of a key's life: DKG, signing, refresh, repair.
 
+mod dealt;
 #[cfg(test)]
 mod decoders;
 mod dkg;
@@ -9,6 +10,7 @@ mod repair;
 mod share;
 mod signing;
 
+pub use dealt::{dealt, encoded_key};
 #[cfg(test)]
 pub use decoders::decoders;
 pub use dkg::dkg;
@@ -70,7 +72,7 @@ impl Suite for Taproot {
     }
 }
 
-fn identifier<S: Suite>(index: u8) -> Identifier<S> {
+pub fn identifier<S: Suite>(index: u8) -> Identifier<S> {
     Identifier::try_from(u16::from(index))
         .expect("indices are checked to be from 1 when a session is made")
 }
@@ -87,7 +89,7 @@ fn by_identifier<S: Suite, T>(by_index: BTreeMap<u8, T>) -> BTreeMap<Identifier<
 }
 
 /// Converts the library's error into a failure. The library's texts contain no secrets.
-fn failure<S: Suite>(error: &Error<S>) -> Failure {
+pub fn failure<S: Suite>(error: &Error<S>) -> Failure {
     Failure::Abort {
         culprits: error.culprits().iter().filter_map(index_of).collect(),
         reason: error.to_string(),

@@ -4,11 +4,12 @@
 //! `PROPTEST_CASES=20000 PROPTEST_RNG_SEED=7 cargo test --release properties`
 
 mod ceremony;
-mod damage;
+pub mod damage;
 mod payloads;
 mod sessions;
 mod shares;
 
+pub use ceremony::shares;
 pub use payloads::{Decoder, decoder};
 
 use std::fmt::Debug;
@@ -20,7 +21,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestRunner};
 ///
 /// # Panics
 /// With the smallest example that has not the property.
-fn check<S: Strategy>(divisor: u32, examples: S, property: impl Fn(S::Value) -> TestCaseResult)
+pub fn check<S: Strategy>(divisor: u32, examples: S, property: impl Fn(S::Value) -> TestCaseResult)
 where
     S::Value: Debug,
 {

@@ -55,6 +55,18 @@ def test_two_forks_of_one_process_do_not_repeat_its_randomness(protocol: str) ->
 
 
 @pytest.mark.parametrize("protocol", native.PROTOCOLS)
+def test_two_forks_of_one_process_deal_different_polynomials(protocol: str) -> None:
+    share = key(protocol)[1]
+
+    def dealing() -> bytes:
+        return native.deal(share, [1, 2], 2, 3).commitments[1]
+
+    drawn = [in_a_fork(dealing), in_a_fork(dealing), dealing()]
+    assert len(set(drawn)) == 3
+    assert b"" not in drawn
+
+
+@pytest.mark.parametrize("protocol", native.PROTOCOLS)
 def test_a_session_is_refused_in_a_fork_of_its_process(protocol: str) -> None:
     sessions = parties.signing_sessions(key(protocol), [1, 2], DIGEST)
     sent = {index: session.start() for index, session in sessions.items()}
