@@ -38,6 +38,7 @@ class Code(StrEnum):
     KEY_NOT_ACTIVE = "key_not_active"
     CHANGE_UNDER_WAY = "change_under_way"
     TOO_LARGE = "too_large"
+    IMPORT_NOT_USABLE = "import_not_usable"
     INVALID_REQUEST = "invalid_request"
     UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
     NO_CAPABLE_NODE = "no_capable_node"
@@ -74,6 +75,7 @@ STATUS_AND_TITLE = {
     Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
     Code.CHANGE_UNDER_WAY: (409, "The key's shares are being changed already"),
     Code.TOO_LARGE: (413, "The body is too large"),
+    Code.IMPORT_NOT_USABLE: (409, "The import cannot be used"),
     Code.INVALID_REQUEST: (422, "The request is not valid"),
     Code.UNSUPPORTED_ALGORITHM: (422, "No node of the group can do this algorithm"),
     Code.NO_CAPABLE_NODE: (422, "No node of the group has reported yet"),

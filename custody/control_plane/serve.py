@@ -38,6 +38,7 @@ from custody.control_plane.node_api.application import create_node_app
 from custody.control_plane.resources.changes import Changes
 from custody.control_plane.resources.creation import Creation
 from custody.control_plane.resources.groups import Groups
+from custody.control_plane.resources.imports import Imports
 from custody.control_plane.resources.keys import Keys
 from custody.control_plane.resources.signatures import Signatures
 from custody.control_plane.resources.wallets import Wallets
@@ -136,6 +137,7 @@ def compose(
         wallets=Wallets(database),
         signatures=Signatures(database, queue),
         changes=Changes(database),
+        imports=Imports(database),
         groups=Groups(database, groups),
         audit=AuditReader(database),
         audit_restores=AuditRestores(database),

@@ -1,6 +1,6 @@
 """The control plane's tables.
 
-A signature is a Sign job, and a key's life is its GenerateKey job: there is one state column,
+A signature is a Sign job, and a key's life is the job that made it: there is one state column,
 ``jobs.state``, which only jobs/queries.py writes. What the API shows is read from it. In
 MPC mode a request is a job that no node claims. It is done in steps, each a ceremony or an order,
 and the signers claim the tasks of these.
@@ -38,6 +38,10 @@ metadata = MetaData(naming_convention=NAMES)
 add_probe_table(metadata)
 add_retention_table(metadata)
 add_retention_table(metadata, "node_audit_retention")
+
+
+MAKES_KEYS = "('GenerateKey', 'ImportKey', 'CopyKey')"
+"""SQL: the kinds of the jobs that make a key. The key and its job have the same id."""
 
 
 class JobState(StrEnum):
@@ -165,6 +169,8 @@ keys = Table(
     # a refresh whose set is coming into use: the signers that use it already
     Column("next_share_set_id", Uuid),
     Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
+    # the private key, or that of the root, came from the application
+    Column("imported", Boolean, nullable=False, server_default=false()),
     _created_at(),
 )
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
@@ -205,11 +211,12 @@ Index("ix_wallets_application_id_address", wallets.c.application_id, wallets.c.a
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", Uuid, primary_key=True),  # the key's id for GenerateKey, the signature's for Sign
+    # the key's id for a job that makes a key, the signature's for Sign, or the import's
+    Column("id", Uuid, primary_key=True),
     Column("kind", String, nullable=False),
     Column("endpoint", String, nullable=False),
     Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
-    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False),
+    Column("key_id", Uuid, ForeignKey("keys.id")),  # of PrepareImport: the key that used the import
     Column("node_group", String, nullable=False),
     Column("external_id", String),
     Column(
@@ -280,7 +287,7 @@ Index(
     jobs.c.application_id,
     jobs.c.created_at,
     jobs.c.id,
-    postgresql_where=text("kind = 'GenerateKey' AND state IN ('Denied', 'Failed')"),
+    postgresql_where=text(f"kind IN {MAKES_KEYS} AND state IN ('Denied', 'Failed')"),
 )
 
 spent_external_ids = Table(  # of pruned signatures: no request gets such a name again

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from custody.wire.algorithms import Curve, Protection, Scheme, known_algorithm
 from custody.wire.encoding import HexBytes, Model
+from custody.wire.group_sizes import MAX_SIGNERS
 from custody.wire.nodes import NodeId
 from custody.wire.public_keys import check_public_key
 from custody.wire.signatures import SignatureResult
@@ -45,10 +46,13 @@ class GeneratedKey(Model):
 
 
 class PreparedImport(Model):
-    """Result of PrepareImport. ``statement``: an ImportKeyStatement, signed by the reporter."""
+    """Result of PrepareImport. ``statements``: signed ImportKeyStatements.
+
+    A node reports its own statement. The outcome of a request of MPC mode has those of all signers.
+    """
 
     type: Literal["ImportKey"] = "ImportKey"
-    statement: SignedBytes
+    statements: Annotated[tuple[SignedBytes, ...], Field(min_length=1, max_length=MAX_SIGNERS)]
 
 
 class MadeSignature(Model):

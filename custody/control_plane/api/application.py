@@ -12,6 +12,7 @@ from custody.control_plane.api import (
     audit,
     changes,
     health,
+    imports,
     keys,
     nodes,
     signatures,
@@ -21,6 +22,7 @@ from custody.control_plane.api import (
 from custody.control_plane.api.requests import require_each_parameter_once
 from custody.control_plane.api.services import Services
 from custody.wire.requests import (
+    CreateImport,
     CreateKey,
     CreateSignerGroup,
     CreateWallet,
@@ -55,6 +57,7 @@ asks for them to be used.
 TAGS = [
     {"name": "Wallets", "description": "A key with the address that a network gives it."},
     {"name": "Keys", "description": "Keys, of wallets or bare."},
+    {"name": "Imports", "description": "Import keys, to which private keys are encrypted."},
     {"name": "Signatures", "description": "What a key has been asked to sign, and the results."},
     {"name": "Nodes", "description": "The drivers that hold the keys."},
     {"name": "Signers", "description": "The nodes that hold keys in shares, and their groups."},
@@ -73,6 +76,7 @@ _TRACES = TelemetryConfig(
 _REQUEST_MODELS = (
     CreateWallet,
     CreateKey,
+    CreateImport,
     SignHash,
     SignMessage,
     SignTransaction,
@@ -97,7 +101,17 @@ def create_application(services: Services, version: str) -> FastAPI:
         telemetry=_TRACES,
     )
     problems.install(app)
-    for routes in (wallets, keys, changes, signatures, nodes, signer_groups, audit, health):
+    for routes in (
+        wallets,
+        keys,
+        imports,
+        changes,
+        signatures,
+        nodes,
+        signer_groups,
+        audit,
+        health,
+    ):
         app.include_router(routes.router(services))
     _complete_openapi(app)
     return app

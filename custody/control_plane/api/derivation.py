@@ -8,9 +8,8 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.creation import NewKey
 from custody.control_plane.resources.external_ids import Settled
-from custody.control_plane.resources.key_rows import key_row, wallet_row
+from custody.control_plane.resources.key_rows import NewKey, key_row, wallet_row
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Network, Protection, Store
 from custody.wire.derivation import child_chain_code, child_public_key, format_path, parse_path
@@ -57,6 +56,7 @@ async def derive(services: Services, parent: Key, posted: Posted[AnyDerivation])
             result=result,
             chain_code=chain_code,
             attestations=parent.attestations,
+            imported=parent.imported,
         )
         wallet = None if address is None else wallet_row(new, reference, address)
         return await services.creation.key(NewKey(new, row, wallet))

@@ -1,15 +1,15 @@
-"""The common part of POST for wallets and bare keys: a GenerateKey job with its rows."""
+"""The common part of POST for wallets and bare keys: a job that makes a key, with its rows."""
 
 from typing import TypeVar
 
+from custody.control_plane.api.imports import require_importable
 from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
-from custody.control_plane.problems import Code, ProblemError
-from custody.control_plane.resources.creation import NewKey
+from custody.control_plane.problems import Code
 from custody.control_plane.resources.external_ids import Settled
-from custody.control_plane.resources.key_rows import key_row, wallet_row
+from custody.control_plane.resources.key_rows import NewKey, key_row, wallet_row
 from custody.wire.requests import CreateKey, CreateWallet
 
 PROBLEMS = (
@@ -18,6 +18,8 @@ PROBLEMS = (
     Code.REQUEST_EXPIRED,
     Code.UNKNOWN_SIGNER_GROUP,
     Code.NO_DELIVERY_SERVER,
+    Code.NOT_FOUND,
+    Code.IMPORT_NOT_USABLE,
 )
 
 
@@ -25,10 +27,11 @@ AnyCreate = TypeVar("AnyCreate", CreateKey, CreateWallet)
 
 
 async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
-    """Ask a group of nodes for a new key. Raises ProblemError."""
+    """Ask a group of nodes to make or import a key. Raises ProblemError."""
     body = posted.body
-    if body.imported is not None:
-        raise ProblemError(Code.INVALID_REQUEST, "imported: this version imports no keys.")
+    imported = body.imported
+    if imported is not None:
+        require_importable(body.store)
     group = services.groups.serving(body.store)
     draft = services.job_maker.generate_key(posted.for_group(group), body)
     key = draft.job.key
@@ -40,9 +43,13 @@ async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
             await services.signer_groups.check(body.signer_group, body.algorithm)
 
     async def add(new: NewJob) -> Settled:
-        row = key_row(new, key, body.store, signer_group=body.signer_group)
+        is_imported = imported is not None
+        row = key_row(new, key, body.store, signer_group=body.signer_group, imported=is_imported)
         wallet = None if key.network is None else wallet_row(new, key, address=None)
-        return await services.creation.key(NewKey(new, row, wallet))
+        new_key = NewKey(new, row, wallet)
+        if imported is None:
+            return await services.creation.key(new_key)
+        return await services.creation.imported_key(new_key, imported.import_id)
 
     return await submit(
         services, NewRequest(body, draft, add, require_capable, looks_up_first=True)

@@ -13,6 +13,7 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.resources.changes import Changes
 from custody.control_plane.resources.creation import Creation
 from custody.control_plane.resources.groups import Groups
+from custody.control_plane.resources.imports import Imports
 from custody.control_plane.resources.keys import Keys
 from custody.control_plane.resources.signatures import Signatures
 from custody.control_plane.resources.wallets import Wallets
@@ -26,6 +27,7 @@ class Services:
     wallets: Wallets
     signatures: Signatures
     changes: Changes
+    imports: Imports
     groups: Groups
     audit: AuditReader
     audit_restores: AuditRestores

@@ -15,7 +15,7 @@ from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.external_ids import Settled, find_first
 from custody.wire.requests import Request
-from custody.wire.resources import Key, KeyChange, Wallet
+from custody.wire.resources import Import, Key, KeyChange, Wallet
 
 
 async def _always() -> None:
@@ -61,7 +61,7 @@ async def submit(services: Services, request: NewRequest) -> Settled:
     return await request.add(services.job_maker.signed(request.draft))
 
 
-Resource = TypeVar("Resource", Wallet, Key, KeyChange)
+Resource = TypeVar("Resource", Wallet, Key, KeyChange, Import)
 
 
 async def created(

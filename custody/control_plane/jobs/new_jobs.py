@@ -10,6 +10,7 @@ from custody.runtime.tracing import current_traceparent
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
+    CreateImport,
     CreateKey,
     CreateWallet,
     DeriveKey,
@@ -64,7 +65,10 @@ class JobMaker:
         self._lifetime = timedelta(seconds=lifetime_seconds)
 
     def generate_key(self, submission: Submission, body: CreateKey | CreateWallet) -> Draft:
-        """Draft the job that makes a wallet's key or a bare key. The job's id is the key's id."""
+        """Draft the job that makes or imports a wallet's key or a bare key.
+
+        The job's id is the key's id.
+        """
         key_id = uuid4()
         is_wallet = isinstance(body, CreateWallet)
         key = KeyReference(
@@ -76,11 +80,21 @@ class JobMaker:
         )
         job = self._job(
             key_id,
-            JobKind.GENERATE_KEY,
+            JobKind.GENERATE_KEY if body.imported is None else JobKind.IMPORT_KEY,
             Endpoint.WALLETS if is_wallet else Endpoint.KEYS,
             submission,
             key,
             body.expires_at,
+        )
+        return Draft(job, submission.application_id, body.external_id, body_digest(body))
+
+    def prepare_import(self, submission: Submission, body: CreateImport) -> Draft:
+        """Draft the job that makes import keys. The job's id is the import's id."""
+        import_id = uuid4()
+        scheme, curve = body.algorithm
+        key = KeyReference(id=import_id, scheme=scheme, curve=curve, network=None, public_key=None)
+        job = self._job(
+            import_id, JobKind.PREPARE_IMPORT, Endpoint.IMPORTS, submission, key, body.expires_at
         )
         return Draft(job, submission.application_id, body.external_id, body_digest(body))
 
@@ -136,7 +150,7 @@ class JobMaker:
             kind=job.kind,
             endpoint=job.endpoint,
             application_id=draft.application_id,
-            key_id=job.key.id,
+            key_id=None if job.kind == JobKind.PREPARE_IMPORT else job.key.id,
             node_group=job.group,
             external_id=draft.external_id,
             body_digest=draft.body_digest,

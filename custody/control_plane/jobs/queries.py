@@ -71,7 +71,7 @@ CLAIM = """
     )
     SELECT claimed.id, kind, payload, signature, signing_key_id, state, attempt, lease, lease_node,
         refused_by, outcome, traceparent, scheme, curve, network, public_key
-    FROM claimed JOIN keys ON keys.id = claimed.key_id
+    FROM claimed LEFT JOIN keys ON keys.id = claimed.key_id
 """.replace("{works}", _WORKS)
 """The node that failed a job last gets it later than the others, unless there are none."""
 
@@ -103,7 +103,7 @@ _WILLING = """
 """
 
 _WITH_KEYS = """
-    FROM jobs JOIN keys ON keys.id = jobs.key_id
+    FROM jobs LEFT JOIN keys ON keys.id = jobs.key_id  -- an import has none
 """
 
 _ARE_REPORTED = """
@@ -238,8 +238,9 @@ READ_STRANDED = """
                 ELSE 'away' END, '; ' ORDER BY nodes.id)
             FROM nodes WHERE nodes.node_group = jobs.node_group
         ) AS nodes
-    FROM jobs JOIN keys ON keys.id = jobs.key_id AND keys.store = 'hsm'
-    WHERE state = 'Queued' AND last_failure IS NULL AND expires_at > now()
+    FROM jobs LEFT JOIN keys ON keys.id = jobs.key_id
+    WHERE coalesce(keys.store, 'hsm') = 'hsm'
+        AND state = 'Queued' AND last_failure IS NULL AND expires_at > now()
         AND run_after <= now() - make_interval(secs => :stranded_after)
         AND NOT EXISTS (
             SELECT FROM nodes WHERE nodes.node_group = jobs.node_group AND {works}

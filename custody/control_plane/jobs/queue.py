@@ -34,7 +34,7 @@ from custody.control_plane.jobs.queries import (
     WRITE,
     WRITE_WITH_KEYS,
 )
-from custody.control_plane.jobs.results import KeyFacts, attestations_json
+from custody.control_plane.jobs.results import KeyFacts, attestations_json, job_of
 from custody.control_plane.jobs.transitions import (
     LEASE_LAPSED,
     Change,
@@ -101,7 +101,7 @@ class NewJob:
     kind: str
     endpoint: str
     application_id: UUID
-    key_id: UUID
+    key_id: UUID | None
     node_group: str
     external_id: str | None
     body_digest: bytes
@@ -439,11 +439,18 @@ def job_facts(row: AnyRow) -> JobFacts:
         lease_node=row.lease_node,
         refused_by=frozenset(row.refused_by),
         outcome=row.outcome,
-        key=KeyFacts(
-            algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
-            network=None if row.network is None else Network(row.network),
-            public_key=row.public_key,
-        ),
+        key=_key_facts(row),
+    )
+
+
+def _key_facts(row: AnyRow) -> KeyFacts:
+    """Return the facts of the row's key; of an import, which has no key, those that it is for."""
+    if row.scheme is None:
+        return KeyFacts(job_of(row.payload).key.algorithm, network=None, public_key=None)
+    return KeyFacts(
+        algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+        network=None if row.network is None else Network(row.network),
+        public_key=row.public_key,
     )
 
 

@@ -9,8 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import digest_of
+from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Endpoint, Job, JobKind
-from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
+from custody.wire.outcomes import (
+    GeneratedKey,
+    MadeSignature,
+    Outcome,
+    OutcomeStatus,
+    PreparedImport,
+)
 from custody.wire.public_keys import check_public_key
 from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet
 from custody.wire.signatures import verify
@@ -98,8 +105,11 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
     ``payload`` is the job as it was signed. Raises BadResult.
     """
     result = outcome.result
-    if kind == JobKind.GENERATE_KEY and isinstance(result, GeneratedKey):
+    if kind in (JobKind.GENERATE_KEY, JobKind.IMPORT_KEY) and isinstance(result, GeneratedKey):
         return _check_key(outcome, result, job_of(payload), key)
+    if kind == JobKind.PREPARE_IMPORT and isinstance(result, PreparedImport):
+        _check_import(outcome, result, job_of(payload))
+        return None
     if kind == JobKind.SIGN and isinstance(result, MadeSignature):
         _check_signature(result, payload, key)
         return None
@@ -111,6 +121,8 @@ def _check_key(outcome: Outcome, result: GeneratedKey, job: Job, key: KeyFacts) 
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
+    if job.kind == JobKind.IMPORT_KEY and result.public_key != _announced(job):
+        raise BadResult("another key was imported than the request announces")
     try:
         check_public_key(made, result.public_key)
         address = address_of(key.network, made, result.public_key) if key.network else None
@@ -134,8 +146,17 @@ def is_made_for(job: Job, attested: MadeFor | None) -> bool:
         signature is None or signing_key_id(application) != signature.signing_key_id
     ):
         return False
+    return attested.external_id == _request(job).external_id
+
+
+def _announced(job: Job) -> bytes | None:
+    imported = _request(job).imported
+    return None if imported is None else imported.public_key
+
+
+def _request(job: Job) -> CreateWallet | CreateKey:
     body = CreateWallet if job.endpoint is Endpoint.WALLETS else CreateKey
-    return attested.external_id == body.model_validate_json(job.request).external_id
+    return body.model_validate_json(job.request)
 
 
 def _check_attestation(
@@ -154,6 +175,22 @@ def _check_attestation(
         raise BadResult("the attestation is of another network or request")
     if (attested.public_key, attested.protection) != (result.public_key, result.protection):
         raise BadResult("the attestation is of another public key or protection")
+    if attested.imported != (job.kind == JobKind.IMPORT_KEY):
+        raise BadResult("the attestation does not say rightly whether the key was imported")
+
+
+def _check_import(outcome: Outcome, result: PreparedImport, job: Job) -> None:
+    """That the node's one statement is about this import. Applications judge its signature."""
+    if len(result.statements) != 1:
+        raise BadResult("a node makes one statement about its import key")
+    try:
+        said = ImportKeyStatement.model_validate_json(result.statements[0].payload)
+    except ValidationError:
+        raise BadResult("the statement about the import key is none") from None
+    if (said.import_id, said.node) != (job.id, outcome.node):
+        raise BadResult("the statement is of another import or node")
+    if Algorithm(said.scheme, said.curve) != job.key.algorithm:
+        raise BadResult("the statement is of another algorithm")
 
 
 def _check_signature(result: MadeSignature, payload: bytes, key: KeyFacts) -> None:

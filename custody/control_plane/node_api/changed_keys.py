@@ -10,7 +10,15 @@ from custody.wire.node_api import ChangedKey, ChangedKeys
 
 MAX_KEYS = 10_000
 """Keys in one answer."""
-KINDS = [JobKind.GENERATE_KEY.value, JobKind.REFRESH_KEY.value, JobKind.REPAIR_SHARE.value]
+KINDS = [
+    kind.value
+    for kind in (
+        JobKind.GENERATE_KEY,
+        JobKind.IMPORT_KEY,
+        JobKind.REFRESH_KEY,
+        JobKind.REPAIR_SHARE,
+    )
+]
 
 _CHANGED = """
     SELECT keys.id, keys.generation, max(jobs.finished_at) AS changed_at

@@ -12,9 +12,9 @@ from custody.control_plane.problems import ProblemError
 from custody.control_plane.reconcile import queries
 from custody.control_plane.reconcile.holdings import Agreed, SignerGroup
 from custody.control_plane.reconcile.plan import Adopt, Finish, Repair, Return, UseShareSet
-from custody.control_plane.resources.creation import Creation, NewKey
+from custody.control_plane.resources.creation import Creation
 from custody.control_plane.resources.external_ids import body_digest
-from custody.control_plane.resources.key_rows import key_row, wallet_row
+from custody.control_plane.resources.key_rows import NewKey, key_row, wallet_row
 from custody.control_plane.tables import JobState
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import AddressType, Algorithm, Network, Store, network_algorithm
@@ -94,6 +94,7 @@ class Repairs:
             result=result,
             chain_code=said.chain_code,
             attestations=[each.signed for each in key.held],
+            imported=said.imported,
         )
         address = _address(key)
         wallet = None if address is None else wallet_row(new, reference, address)
@@ -120,7 +121,7 @@ class Repairs:
         created_at = min(each.created_at for each in key.held)
         job = Job(
             id=said.key_id,
-            kind=JobKind.GENERATE_KEY,
+            kind=JobKind.IMPORT_KEY if said.imported else JobKind.GENERATE_KEY,
             group=self.groups[said.store],
             key=reference,
             endpoint=Endpoint.KEYS if isinstance(body, CreateKey) else Endpoint.WALLETS,

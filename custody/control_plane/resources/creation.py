@@ -1,7 +1,7 @@
 """New wallets, keys and signatures into the database, many requests in one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from uuid import UUID
 
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
@@ -9,7 +9,8 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import NewJob, Queue
 from custody.control_plane.resources.changes import require_no_other_change
 from custody.control_plane.resources.external_ids import Settled, settle
-from custody.control_plane.resources.key_rows import KeyRow, WalletRow
+from custody.control_plane.resources.imports import use_import
+from custody.control_plane.resources.key_rows import KeyRow, NewKey, WalletRow
 from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
 
@@ -17,19 +18,19 @@ _LOCK_KEY = "SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE"
 
 _ADD_KEYS = """
     INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network, created_at,
-        signer_group, root_id, path, public_key, protection, chain_code, attestations)
+        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported)
     SELECT id, application_id, node_group, store, scheme, curve, network, created_at, signer_group,
         root_id, CAST(string_to_array(path, ' ') AS bigint[]), public_key, protection, chain_code,
-        attestations
+        attestations, imported
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:node_group AS varchar[]),
         CAST(:store AS varchar[]), CAST(:scheme AS varchar[]), CAST(:curve AS varchar[]),
         CAST(:network AS varchar[]), CAST(:created_at AS timestamptz[]),
         CAST(:signer_group AS varchar[]), CAST(:root_id AS uuid[]), CAST(:path AS varchar[]),
         CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]), CAST(:chain_code AS bytea[]),
-        CAST(:attestations AS jsonb[])
+        CAST(:attestations AS jsonb[]), CAST(:imported AS boolean[])
     ) AS new(id, application_id, node_group, store, scheme, curve, network, created_at,
-        signer_group, root_id, path, public_key, protection, chain_code, attestations)
+        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported)
     ON CONFLICT DO NOTHING
 """
 
@@ -45,15 +46,6 @@ _ADD_WALLETS = """
 _DROP_KEYS = "DELETE FROM keys WHERE id = ANY(CAST(:ids AS uuid[]))"
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key's row with its GenerateKey job and, where a wallet was asked for, the wallet's row."""
-
-    job: NewJob
-    key: KeyRow
-    wallet: WalletRow | None
-
-
 class Creation:
     """Adds requests. A batch is tried again when its connection was dead: ids make that safe."""
 
@@ -67,6 +59,31 @@ class Creation:
     async def key(self, new: NewKey) -> Settled:
         """Add a key or a wallet. Raises ProblemError external_id_conflict."""
         return await self._keys.submit(new)
+
+    async def imported_key(self, new: NewKey, import_id: UUID) -> Settled:
+        """Add a key or a wallet that uses an import. Each import is used once.
+
+        Raises ProblemError external_id_conflict, not_found or import_not_usable.
+        """
+
+        async def add(connection: Connection) -> Settled:
+            [settled] = await self._add_keys_within(connection, [new])
+            if isinstance(settled, Exception):
+                raise settled
+            if settled.is_new:
+                await use_import(connection, import_id, new)
+            return settled
+
+        settled = await self._database.in_transaction(add)
+        self._wake([new.job])
+        return settled
+
+    async def prepared_import(self, new: NewJob) -> Settled:
+        """Add a request for import keys. Raises ProblemError external_id_conflict."""
+        [settled] = await self._add_signatures([new])
+        if isinstance(settled, Exception):
+            raise settled
+        return settled
 
     async def signature(self, new: NewJob) -> Settled:
         """Add a signature. Raises ProblemError external_id_conflict."""
@@ -99,17 +116,20 @@ class Creation:
         return await settle(self._database.rows, new, added)
 
     async def _add_keys(self, new: list[NewKey]) -> list[Settled | Exception]:
+        settled = await self._database.in_transaction(
+            lambda connection: self._add_keys_within(connection, new)
+        )
+        self._wake([one.job for one in new])
+        return settled
+
+    async def _add_keys_within(
+        self, connection: Connection, new: list[NewKey]
+    ) -> list[Settled | Exception]:
         jobs = [one.job for one in new]
-
-        async def add(connection: Connection) -> list[Settled | Exception]:
-            await connection.rows(_ADD_KEYS, columns(KeyRow, [one.key for one in new]))
-            added = await self._queue.add_within(connection, _in_one_order(jobs))
-            settled = await settle(connection.rows, jobs, added)
-            await _keep_only_settled(connection, new, settled)
-            return settled
-
-        settled = await self._database.in_transaction(add)
-        self._wake(jobs)
+        await connection.rows(_ADD_KEYS, columns(KeyRow, [one.key for one in new]))
+        added = await self._queue.add_within(connection, _in_one_order(jobs))
+        settled = await settle(connection.rows, jobs, added)
+        await _keep_only_settled(connection, new, settled)
         return settled
 
     def _wake(self, new: Sequence[NewJob]) -> None:

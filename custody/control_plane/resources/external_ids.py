@@ -44,12 +44,15 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     """Hash of what a repeated request must bring again: the parsed body, canonical.
 
     Spaces, the order of fields, null for a field left out, and until when it is asked for make no
-    difference, nor does saying again which key the path names.
+    difference, nor does saying again which key the path names. Of an imported key only the public
+    key counts: the key is encrypted to another import key each time, and with other random bytes.
     """
     said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
     content: dict[str, Any] = {
         "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again)
     }
+    if "imported" in content["body"]:
+        content["body"]["imported"] = content["body"]["imported"]["public_key"]
     if key_id is not None:
         content["key_id"] = str(key_id)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))

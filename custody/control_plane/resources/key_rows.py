@@ -35,6 +35,7 @@ class KeyRow:
     protection: str | None
     chain_code: bytes | None
     attestations: str
+    imported: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class WalletRow:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key's row with the job that makes it; where a wallet was asked for, the wallet's row."""
+
+    job: NewJob
+    key: KeyRow
+    wallet: WalletRow | None
+
+
 def key_row(
     new: NewJob,
     key: KeyReference,
@@ -58,8 +68,12 @@ def key_row(
     result: GeneratedKey | None = None,
     chain_code: bytes | None = None,
     attestations: Sequence[SignedBytes] = (),
+    imported: bool = False,
 ) -> KeyRow:
-    """Return a row of ``keys``; with a ``result``, of a key that is there already."""
+    """Return a row of ``keys``; with a ``result``, of a key that is there already.
+
+    ``imported``: the private key, or that of the root, came from the application.
+    """
     return KeyRow(
         id=key.id,
         application_id=new.application_id,
@@ -76,6 +90,7 @@ def key_row(
         protection=None if result is None else result.protection,
         chain_code=chain_code,
         attestations=json.dumps([signed.model_dump(mode="json") for signed in attestations]),
+        imported=imported,
     )
 
 

@@ -10,7 +10,7 @@ from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
-from custody.control_plane.tables import JobState
+from custody.control_plane.tables import MAKES_KEYS, JobState
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.answers import Unknown
@@ -22,13 +22,14 @@ _KEYS = """
     SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
         keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
         keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
+        keys.imported,
         (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
-    FROM keys JOIN jobs ON jobs.id = keys.id AND jobs.kind = 'GenerateKey'
+    FROM keys JOIN jobs ON jobs.id = keys.id AND jobs.kind IN {kinds}
     WHERE keys.application_id = :application
-"""
+""".replace("{kinds}", MAKES_KEYS)
 
 _KEY = _KEYS + "AND keys.id = :id"
 
@@ -105,7 +106,7 @@ class Keys:
 
 
 def states_of(status: KeyStatus | None) -> list[str] | None:
-    """Return the states of a GenerateKey job that show as this status; None for None."""
+    """Return the states of the job that made a key that show as this status; None for None."""
     if status is None:
         return None
     return [state.value for state, shown in KEY_STATUS.items() if shown is status]

@@ -94,7 +94,7 @@ class SignatureRequest:
 
 
 def key_of(row: Any, sees_details: bool) -> Key:
-    """A key from its row and its GenerateKey job's."""
+    """A key from its row and the row of the job that made it."""
     progress = Progress.of(row)
     return Key(
         id=row.id,
@@ -114,13 +114,14 @@ def key_of(row: Any, sees_details: bool) -> Key:
         chain_code=row.chain_code,
         attestations=row.attestations,
         external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
-        reason=_reason(progress, sees_details),
+        reason=shown_reason(progress, sees_details),
         created_at=row.created_at,
+        imported=row.imported,
     )
 
 
 def wallet_of(row: Any, sees_details: bool) -> Wallet:
-    """A wallet from its row, its key's, and the key's GenerateKey job's."""
+    """A wallet from its row, its key's, and that of the job that made the key."""
     progress = Progress.of(row)
     return Wallet(
         id=row.id,
@@ -131,8 +132,9 @@ def wallet_of(row: Any, sees_details: bool) -> Wallet:
         key_id=row.key_id,
         address=row.address,
         external_id=row.external_id,
-        reason=_reason(progress, sees_details),
+        reason=shown_reason(progress, sees_details),
         created_at=row.created_at,
+        imported=row.imported,
     )
 
 
@@ -149,7 +151,7 @@ def signature_of(request: SignatureRequest, progress: Progress, sees_details: bo
         digest=request.digest,
         signature=_result_of(progress),
         external_id=body.external_id,
-        reason=_reason(progress, sees_details),
+        reason=shown_reason(progress, sees_details),
         created_at=request.job.created_at,
         expires_at=request.job.expires_at,
     )
@@ -167,7 +169,7 @@ def change_of(row: Any, sees_details: bool) -> KeyChange:
         signer=RepairShare.model_validate_json(job.request).signer if is_repair else None,
         status=CHANGE_STATUS[progress.state],
         external_id=row.external_id,
-        reason=_reason(progress, sees_details),
+        reason=shown_reason(progress, sees_details),
         created_at=job.created_at,
         expires_at=job.expires_at,
     )
@@ -196,7 +198,7 @@ def health_of(row: Any, sees_details: bool) -> NodeHealth:
     return health if sees_details else NodeHealth(status=health.status, works=health.works)
 
 
-def _reason(progress: Progress, sees_details: bool) -> Reason | None:
+def shown_reason(progress: Progress, sees_details: bool) -> Reason | None:
     """Why a job was denied or failed; while it is not final, why its last attempt failed."""
     recorded = progress.outcome or progress.last_failure
     if progress.state is JobState.DONE or recorded is None:

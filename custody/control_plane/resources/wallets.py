@@ -9,19 +9,20 @@ from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import wallet_of
+from custody.control_plane.tables import MAKES_KEYS
 from custody.wire.algorithms import Network, Store
 from custody.wire.jobs import Endpoint
 from custody.wire.resources import Page, Wallet
 
 _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
-        keys.store, keys.signer_group,
+        keys.store, keys.signer_group, keys.imported,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
     FROM wallets
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
-    JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind = 'GenerateKey'
+    JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}
     WHERE wallets.application_id = :application
-"""
+""".replace("{kinds}", MAKES_KEYS)
 
 _WALLET = _WALLETS + "AND wallets.id = :id"
 _WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id"

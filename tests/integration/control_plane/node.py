@@ -1,6 +1,7 @@
 """A node without an HSM: does the queue's jobs with keys in memory."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 from coincurve import PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,11 +11,20 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
 from custody.wire.algorithms import Protection, Scheme
 from custody.wire.digests import digest_of
+from custody.wire.imports import ImportKeyStatement, Wrapping
 from custody.wire.jobs import Job, JobKind
 from custody.wire.node_api import ClaimedJob, Report
-from custody.wire.outcomes import GeneratedKey, MadeSignature, Outcome, OutcomeStatus
-from custody.wire.requests import CREATE_SIGNATURE, SignHash
+from custody.wire.outcomes import (
+    GeneratedKey,
+    MadeSignature,
+    Outcome,
+    OutcomeStatus,
+    PreparedImport,
+    Result,
+)
+from custody.wire.requests import CREATE_SIGNATURE, CreateKey, SignHash
 from custody.wire.signatures import finish
+from custody.wire.signed_bytes import IMPORT_KEY_TYPE, SignedBytes, SigningKey
 
 CAPABILITIES = {"ECDSA/secp256k1": "hsm", "EdDSA/ed25519": "host"}
 
@@ -42,6 +52,7 @@ class MemoryNode:
         self._keys: dict[str, PrivateKey | Ed25519PrivateKey] = {}
         self.name = name
         self.group = "hsm"
+        self.signer = SigningKey(Ed25519PrivateKey.generate())
 
     async def report_in(self, capabilities: dict[str, str] = CAPABILITIES) -> None:
         """Be registered, and have sent a heartbeat."""
@@ -104,8 +115,50 @@ class MemoryNode:
 
     def do(self, claimed: ClaimedJob) -> Outcome:
         job = self.read(claimed)
-        made = self._generate(job) if job.kind == JobKind.GENERATE_KEY else self._sign(job)
+        made: Result
+        match job.kind:
+            case JobKind.GENERATE_KEY:
+                made = self._generate(job)
+            case JobKind.PREPARE_IMPORT:
+                made = PreparedImport(statements=(self.statement(job),))
+            case JobKind.IMPORT_KEY:
+                made = self._import(job)
+            case _:
+                made = self._sign(job)
         return Outcome(job_id=job.id, node=self.name, status=OutcomeStatus.DONE, result=made)
+
+    def statement(self, job: Job, **changes: object) -> SignedBytes:
+        """Return this node's statement about an import key, which it does not have."""
+        fields = {
+            "import_id": job.id,
+            "application": None,
+            "scheme": job.key.scheme,
+            "curve": job.key.curve,
+            "protection": Protection.HSM,
+            "wrapping": Wrapping.RSA_OAEP_AES_KWP_SHA256,
+            "import_key": b"an RSA key",
+            "expires_at": datetime.now(UTC) + timedelta(hours=1),
+            "group": self.group,
+            "threshold": 1,
+            "signers": [self.name],
+            "node": self.name,
+        }
+        statement = ImportKeyStatement.model_validate(fields | changes)
+        return self.signer.sign(IMPORT_KEY_TYPE, statement.model_dump_json().encode())
+
+    def _import(self, job: Job) -> GeneratedKey:
+        """Take the wrapped key unchanged: applications of these tests do not encrypt it."""
+        imported = CreateKey.model_validate_json(job.request).imported
+        assert imported is not None
+        assert imported.wrapped is not None
+        key = PrivateKey(imported.wrapped)
+        self._keys[str(job.key.id)] = key
+        return GeneratedKey(
+            scheme=job.key.scheme,
+            curve=job.key.curve,
+            public_key=key.public_key.format(),
+            protection=Protection.HSM,
+        )
 
     def _generate(self, job: Job) -> GeneratedKey:
         if job.key.scheme is Scheme.EDDSA:

@@ -24,6 +24,9 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
     return {
         ("POST", "/v1/wallets"): Scope.WALLETS,
         ("POST", "/v1/keys"): Scope.WALLETS,
+        ("POST", "/v1/imports"): Scope.WALLETS,
+        ("GET", "/v1/imports"): Scope.READ,
+        ("GET", f"/v1/imports/{uuid4()}"): Scope.READ,
         ("POST", a_signature): Scope.SIGN,
         ("GET", "/v1/wallets"): Scope.READ,
         ("GET", f"/v1/wallets/{uuid4()}"): Scope.READ,
@@ -51,6 +54,7 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
 BODIES = {
     "wallets": WALLET,
     "keys": KEY,
+    "imports": KEY,
     "signatures": A_HASH,
     "derive": {"path": "m/0"},
     "refresh": {},

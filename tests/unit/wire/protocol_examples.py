@@ -190,7 +190,7 @@ IMPORT_OUTCOME = Outcome(
     node=NODE,
     status=OutcomeStatus.DONE,
     result=PreparedImport(
-        statement=NODE_SIGNER.sign(IMPORT_KEY_TYPE, IMPORT_STATEMENT.model_dump_json().encode())
+        statements=(NODE_SIGNER.sign(IMPORT_KEY_TYPE, IMPORT_STATEMENT.model_dump_json().encode()),)
     ),
 )
 IMPORT_REQUEST = CreateWallet(
