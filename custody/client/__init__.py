@@ -41,6 +41,9 @@ from custody.client.errors import (
     Unsupported,
     Untrusted,
 )
+from custody.client.importing.faults import BadPrivateKey, KeyFault
+from custody.client.importing.formats import KeyFormat, read_private_key
+from custody.client.importing.private_key import PrivateKey
 from custody.client.pinned_nodes import read_pinned_nodes
 from custody.wire.algorithms import (
     AddressType,
@@ -75,6 +78,7 @@ __all__ = [
     "AsyncCustody",
     "AuditNotVerified",
     "AuditRecord",
+    "BadPrivateKey",
     "ChangeStatus",
     "ChangeUnderWay",
     "Curve",
@@ -89,6 +93,8 @@ __all__ = [
     "InvalidRequest",
     "Key",
     "KeyChange",
+    "KeyFault",
+    "KeyFormat",
     "KeyNotActive",
     "KeyStatus",
     "LatestHead",
@@ -100,6 +106,7 @@ __all__ = [
     "NotFound",
     "PinnedGroup",
     "PinnedNodes",
+    "PrivateKey",
     "Protection",
     "Reason",
     "Refused",
@@ -121,5 +128,6 @@ __all__ = [
     "VerifiedAudit",
     "Wallet",
     "read_pinned_nodes",
+    "read_private_key",
     "verify_audit_records",
 ]

@@ -7,21 +7,10 @@ other commitments.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
 from custody.wire.algorithms import Algorithm
 from custody.wire.framing import Domain, join, tagged_hash
-
-
-class Wrapping(StrEnum):
-    """How the client encrypts an imported private key to the public key of a node."""
-
-    RSA_OAEP_AES_KWP_SHA1 = "rsa-oaep-aes-kwp-sha1"
-    """As CKM_RSA_AES_KEY_WRAP (PKCS#11 3.1, section "RSA AES KEY WRAP"), OAEP with SHA-1."""
-    RSA_OAEP_AES_KWP_SHA256 = "rsa-oaep-aes-kwp-sha256"
-    """The same, OAEP with SHA-256."""
-    HPKE_MLKEM768_X25519 = "hpke-mlkem768-x25519"
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,7 @@ VECTOR = "11cfe5a8256f0cf9c704aa464a573e621d2285506c9591f501bb8dba25c996b0"
 # One way to do it, in all sources
 
 STANDARDS = {
+    "custody/client/importing/keystore.py": "the MAC of the keystore: 16 bytes, then the rest",
     "custody/wire/framing.py": "where it is done",
     "custody/wire/bip322.py": "the tagged hash of BIP-340 and BIP-322",
     "mpc/recover/signing.py": "RFC 8032, section 5.1.6: values of fixed size before the message",

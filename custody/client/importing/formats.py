@@ -1,0 +1,89 @@
+"""The formats in which a private key can be imported."""
+
+from enum import StrEnum
+
+from custody.client.importing.faults import BadPrivateKey, KeyFault
+from custody.client.importing.keystore import read_keystore
+from custody.client.importing.pkcs8 import read_pkcs8
+from custody.client.importing.private_key import PrivateKey
+from custody.client.importing.texts import read_hex, read_solana, read_wif
+from custody.wire.algorithms import Curve
+
+MAX_SIZE = 64 * 1024
+"""Of the data, in bytes."""
+
+
+class KeyFormat(StrEnum):
+    """The names are those of ``mpc-recover recover --form``."""
+
+    HEX = "hex"
+    """32 bytes: a scalar, or Ed25519's seed. It does not say of which curve."""
+    WIF = "wif"
+    """Bitcoin's Wallet Import Format."""
+    PKCS8 = "pkcs8"
+    """PEM or DER of RFC 5958, or of SEC 1 ("EC PRIVATE KEY"), also encrypted."""
+    KEYSTORE = "keystore"
+    """Ethereum's keystore, version 3, encrypted."""
+    SOLANA = "solana"
+    """A keypair: the JSON of Solana's command line, or the base58 of wallets."""
+
+
+def read_private_key(
+    data: bytes | str,
+    format: KeyFormat,
+    *,
+    curve: Curve | None = None,
+    password: str | None = None,
+    public_key: bytes | None = None,
+) -> PrivateKey:
+    """Return the private key in the data. Raise BadPrivateKey.
+
+    ``curve``: needed for hex; for other formats the key must be of this curve, if it is given.
+    ``password``: for encrypted data alone, used as UTF-8. ``public_key``: the key must have this
+    public key, in the encoding of its algorithm. Give it for hex, which has no checksum.
+    """
+    try:
+        key = _read(_bytes(data), format, curve, password)
+        if curve not in (None, key.algorithm.curve):
+            raise BadPrivateKey(
+                KeyFault.UNSUPPORTED, f"the private key is of {key.algorithm.curve.value}"
+            )
+        if public_key is not None:
+            key.require_public_key(public_key)
+    except BadPrivateKey as fault:
+        # What a parser raised before may show the data. Error reports show it with this error.
+        fault.__context__ = None
+        raise
+    return key
+
+
+def _read(data: bytes, form: KeyFormat, curve: Curve | None, password: str | None) -> PrivateKey:
+    secret = None if password is None else password.encode()
+    if form is KeyFormat.PKCS8:
+        return read_pkcs8(data, secret)
+    if form is KeyFormat.KEYSTORE:
+        if secret is None:
+            raise BadPrivateKey(KeyFault.PASSWORD_NEEDED, "a keystore is always encrypted")
+        return read_keystore(data, secret)
+    if secret is not None:
+        raise BadPrivateKey(
+            KeyFault.PASSWORD_NOT_NEEDED, f"{form.value} is not encrypted: give no password"
+        )
+    if form is KeyFormat.WIF:
+        return read_wif(data)
+    if form is KeyFormat.SOLANA:
+        return read_solana(data)
+    if curve is None:
+        raise BadPrivateKey(
+            KeyFault.UNSUPPORTED, "hex does not say of which curve the key is: give the curve"
+        )
+    return read_hex(data, curve)
+
+
+def _bytes(data: bytes | str) -> bytes:
+    if len(data) > MAX_SIZE:
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, f"the data has more than {MAX_SIZE // 1024} KiB")
+    try:
+        return data.encode() if isinstance(data, str) else data
+    except UnicodeEncodeError:
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text is not Unicode") from None

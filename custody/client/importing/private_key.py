@@ -1,0 +1,137 @@
+"""A private key that was read, and what it can become a key of."""
+
+from dataclasses import dataclass, field, replace
+
+from embit.ec import PrivateKey as EmbitPrivateKey
+
+from custody.client.importing.curves import GROUP_ORDER, SECRET_SIZE, public_key_of, scalar_of_seed
+from custody.client.importing.faults import BadPrivateKey, KeyFault
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    SCHNORR_SECP256K1,
+    AddressType,
+    Algorithm,
+    Curve,
+    Network,
+    Scheme,
+    network_algorithm,
+)
+from custody.wire.derivation import CHAIN_CODE_SIZE
+
+EVEN_Y = 2
+"""First byte of a compressed point with an even y (SEC 1, section 2.3.3)."""
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A private key with its public key, which is computed from it. ``repr`` shows no secret.
+
+    ``secret``: 32 bytes, for Ed25519 the seed (RFC 8032), for other curves the scalar, most
+    significant byte first. ``networks``: the networks that the key's format names; None if it
+    names none. ``chain_code``: 32 bytes of BIP-32, where the application has one for this key.
+    A Schnorr key is an output key: it has been tweaked, or never will be. Its point has an even y.
+
+    Raises BadPrivateKey for a secret of another size, for 0 and for a number that is not below the
+    order of the curve.
+    """
+
+    algorithm: Algorithm
+    secret: bytes = field(repr=False)
+    networks: frozenset[Network] | None = None
+    chain_code: bytes | None = field(default=None, repr=False)
+    public_key: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        _check_secret(self.algorithm.curve, self.secret)
+        if self.chain_code is not None and len(self.chain_code) != CHAIN_CODE_SIZE:
+            raise BadPrivateKey(KeyFault.WRONG_SIZE, "a chain code has 32 bytes, this one has not")
+        if self.algorithm == SCHNORR_SECP256K1:
+            object.__setattr__(self, "secret", _with_even_y(self.secret))
+        object.__setattr__(self, "public_key", public_key_of(self.algorithm, self.secret))
+
+    @property
+    def scalar(self) -> int:
+        """Return the number that signs: modulo the order of the group, from 1. It is secret."""
+        if self.algorithm.curve is Curve.ED25519:
+            return scalar_of_seed(self.secret)
+        return int.from_bytes(self.secret)
+
+    def require_public_key(self, expected: bytes) -> None:
+        """Raise BadPrivateKey unless ``expected`` is this key's public key."""
+        if self.public_key != expected:
+            raise BadPrivateKey(
+                KeyFault.PUBLIC_KEY_MISMATCH, "the private key belongs to another public key"
+            )
+
+    def for_wallet(self, network: Network, address_type: AddressType | None = None) -> "PrivateKey":
+        """Return the key of a wallet: for Taproot the output key, else the same key.
+
+        Raises BadPrivateKey if the format names other networks, or the wallet's keys are of
+        another curve. Raises ValueError for an address type that the network does not have.
+        """
+        algorithm = network_algorithm(network, address_type)
+        if self.networks is not None and network not in self.networks:
+            raise BadPrivateKey(
+                KeyFault.WRONG_NETWORK,
+                f"the format says that the key is of {_named(self.networks)}, not of "
+                f"{network.value}",
+            )
+        if self.algorithm.scheme is Scheme.ECDSA and algorithm == SCHNORR_SECP256K1:
+            return self.taproot_output()
+        return self.for_algorithm(algorithm)
+
+    def for_algorithm(self, algorithm: Algorithm) -> "PrivateKey":
+        """Return the key of a bare key of the algorithm. Nothing is tweaked.
+
+        Raises BadPrivateKey for an algorithm of another curve.
+        """
+        if self.algorithm == algorithm:
+            return self
+        if (self.algorithm, algorithm) != (ECDSA_SECP256K1, SCHNORR_SECP256K1):
+            raise BadPrivateKey(
+                KeyFault.UNSUPPORTED,
+                f"the private key is of {self.algorithm}: it cannot become a key of {algorithm}",
+            )
+        return replace(self, algorithm=algorithm, chain_code=None)
+
+    def taproot_output(self) -> "PrivateKey":
+        """Return the Schnorr key that spends this key's Taproot output without scripts.
+
+        BIP-341, section "Constructing and spending Taproot outputs", taproot_tweak_seckey with an
+        empty ``h``. Raises BadPrivateKey unless this is an ECDSA key on secp256k1.
+        """
+        if self.algorithm != ECDSA_SECP256K1:
+            raise BadPrivateKey(
+                KeyFault.UNSUPPORTED,
+                f"a key of {self.algorithm} is not an internal key of Taproot",
+            )
+        tweaked = EmbitPrivateKey(self.secret).taproot_tweak(b"").secret
+        return replace(self, algorithm=SCHNORR_SECP256K1, secret=tweaked, chain_code=None)
+
+
+def _check_secret(curve: Curve, secret: bytes) -> None:
+    if len(secret) != SECRET_SIZE:
+        raise BadPrivateKey(
+            KeyFault.WRONG_SIZE, f"a private key has {SECRET_SIZE} bytes, not {len(secret)}"
+        )
+    if curve is Curve.ED25519:
+        return  # RFC 8032, section 5.1.5: any 32 bytes are a seed
+    scalar = int.from_bytes(secret)
+    if scalar == 0:
+        raise BadPrivateKey(KeyFault.OUT_OF_RANGE, "0 is not a private key")
+    if scalar >= GROUP_ORDER[curve]:
+        raise BadPrivateKey(
+            KeyFault.OUT_OF_RANGE,
+            f"the number is not below the order of {curve.value}, so it is not a private key",
+        )
+
+
+def _with_even_y(secret: bytes) -> bytes:
+    """Return the secret or its negative, so that the point's y is even (BIP-340)."""
+    if public_key_of(ECDSA_SECP256K1, secret)[0] == EVEN_Y:
+        return secret
+    return (GROUP_ORDER[Curve.SECP256K1] - int.from_bytes(secret)).to_bytes(SECRET_SIZE)
+
+
+def _named(networks: frozenset[Network]) -> str:
+    return " or ".join(sorted(networks)) or "a network that this service does not have"

@@ -1,0 +1,145 @@
+"""Private keys as text: hex, Bitcoin's WIF and Solana's keypairs."""
+
+import binascii
+import hashlib
+import re
+
+from embit import base58
+
+from custody.client.importing.curves import SECRET_SIZE
+from custody.client.importing.faults import BadPrivateKey, KeyFault
+from custody.client.importing.private_key import PrivateKey
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    Curve,
+    Network,
+)
+from custody.wire.strict_json import NotStrictJson, parse_json
+
+HEX_ALGORITHM = {
+    Curve.SECP256K1: ECDSA_SECP256K1,
+    Curve.SECP256R1: ECDSA_SECP256R1,
+    Curve.ED25519: EDDSA_ED25519,
+}
+WIF_NETWORKS = {
+    0x80: frozenset({Network.BITCOIN}),
+    0xEF: frozenset(
+        each for each in Network if each.value.startswith("Bitcoin") and each != Network.BITCOIN
+    ),
+}
+"""By the first byte. All test networks have one byte."""
+SOLANA_NETWORKS = frozenset(each for each in Network if each.value.startswith("Solana"))
+COMPRESSED = b"\x01"
+CHECKSUM_SIZE = 4
+MAX_BASE58 = 128
+"""In characters. A keypair has 88; the time to decode grows with the square."""
+KEYPAIR_SIZE = 2 * SECRET_SIZE
+_HEX = re.compile(r"(?:0x)?([0-9a-fA-F]*)", re.ASCII)
+
+
+def ascii_text(data: bytes) -> str:
+    """Return text without the white space around it. Raise BadPrivateKey."""
+    try:
+        return data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text has characters beyond ASCII") from None
+
+
+def read_hex(data: bytes, curve: Curve) -> PrivateKey:
+    """Return the key of 64 hex digits, after 0x or not: a scalar, or Ed25519's seed."""
+    found = _HEX.fullmatch(ascii_text(data))
+    if found is None:
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text has characters that are not hex digits")
+    digits = found[1]
+    if len(digits) != 2 * SECRET_SIZE:
+        raise BadPrivateKey(
+            KeyFault.WRONG_SIZE,
+            f"a private key has 64 hex digits (32 bytes), this text has {len(digits)}: leading "
+            "zeros are part of the key, and a public key or a keypair has more digits",
+        )
+    return PrivateKey(HEX_ALGORITHM[curve], binascii.unhexlify(digits))
+
+
+def read_wif(data: bytes) -> PrivateKey:
+    """Return the key of Bitcoin's Wallet Import Format, for a compressed public key."""
+    payload = _checked(_base58(ascii_text(data)))
+    networks = WIF_NETWORKS.get(payload[0])
+    if networks is None:
+        raise BadPrivateKey(
+            KeyFault.UNSUPPORTED, "the first byte (version) is not that of a private key of Bitcoin"
+        )
+    secret, flag = payload[1 : 1 + SECRET_SIZE], payload[1 + SECRET_SIZE :]
+    if len(secret) != SECRET_SIZE or len(flag) > 1:
+        raise BadPrivateKey(
+            KeyFault.WRONG_SIZE,
+            f"a WIF has 33 or 34 bytes, of which 32 are the key, this one has {len(payload)}",
+        )
+    if not flag:
+        raise BadPrivateKey(
+            KeyFault.UNSUPPORTED,
+            "the WIF is for an uncompressed public key. Wallets of this service have compressed "
+            "keys, so their addresses are not the one that this key was used for. First move the "
+            "coins with the wallet that made the WIF",
+        )
+    if flag != COMPRESSED:
+        raise BadPrivateKey(
+            KeyFault.UNSUPPORTED,
+            "the last byte is not 1: it names a type of address (BIP-178), or an unknown form",
+        )
+    return PrivateKey(ECDSA_SECP256K1, secret, networks)
+
+
+def read_solana(data: bytes) -> PrivateKey:
+    """Return the key of a keypair: a JSON array of 64 numbers, or base58 of 64 bytes."""
+    text = ascii_text(data)
+    keypair = _json_bytes(text) if text.startswith("[") else _base58(text)
+    if len(keypair) != KEYPAIR_SIZE:
+        raise BadPrivateKey(
+            KeyFault.WRONG_SIZE,
+            f"a Solana keypair has {KEYPAIR_SIZE} bytes, seed and public key, not {len(keypair)}: "
+            "32 bytes may be an address",
+        )
+    key = PrivateKey(EDDSA_ED25519, keypair[:SECRET_SIZE], SOLANA_NETWORKS)
+    if key.public_key != keypair[SECRET_SIZE:]:
+        raise BadPrivateKey(
+            KeyFault.PUBLIC_KEY_MISMATCH,
+            "the last 32 bytes are not the public key of the first 32, the seed",
+        )
+    return key
+
+
+def _json_bytes(text: str) -> bytes:
+    try:
+        numbers = parse_json(text.encode())
+    except NotStrictJson:
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text is not a JSON array") from None
+    if not all(type(each) is int and 0 <= each <= 255 for each in numbers):
+        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the array has items that are not bytes, 0 to 255")
+    return bytes(numbers)
+
+
+def _base58(text: str) -> bytes:
+    if not 0 < len(text) <= MAX_BASE58:
+        raise BadPrivateKey(
+            KeyFault.BAD_FORMAT,
+            f"base58 of a key has 1 to {MAX_BASE58} characters, not {len(text)}",
+        )
+    try:
+        return bytes(base58.decode(text))
+    except ValueError:
+        raise BadPrivateKey(
+            KeyFault.BAD_FORMAT, "the text has characters that base58 does not have"
+        ) from None
+
+
+def _checked(decoded: bytes) -> bytes:
+    """Return the payload of Base58Check, which is not empty. Raise BadPrivateKey."""
+    payload, checksum = decoded[:-CHECKSUM_SIZE], decoded[-CHECKSUM_SIZE:]
+    digest = hashlib.sha256(hashlib.sha256(payload).digest()).digest()
+    if not payload or digest[:CHECKSUM_SIZE] != checksum:
+        raise BadPrivateKey(
+            KeyFault.BAD_CHECKSUM, "the checksum is wrong: a character was changed or left out"
+        )
+    return payload
