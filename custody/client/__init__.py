@@ -5,10 +5,11 @@
 ...     wallet = custody.create_wallet(Network.ETHEREUM)
 ...     signature = custody.sign_message(wallet.key_id, "hello")
 
-Every POST carries an external id, or (a signer group) a name of its own, and every GET changes
-nothing: whatever fails on the way is safe to send again. For ``patience`` seconds it is: after lost
-and broken connections, and after status 408, 429, 502, 503 and 504 with any body, since a gateway
-before the service may answer so. Retry-After is kept to, as far as patience goes.
+Every POST carries an external id, or (a signer group) a name of its own, every PATCH says how a
+field must be, and every GET changes nothing: whatever fails on the way is safe to send again. For
+``patience`` seconds it is: after lost and broken connections, and after status 408, 429, 502, 503
+and 504 with any body, since a gateway before the service may answer so. Retry-After is kept to, as
+far as patience goes.
 
 A newer service may answer with fields and values that this version does not know. Unknown fields
 are ignored. An unknown status, network, protection or the like is an Unknown, whose text is what
@@ -45,6 +46,7 @@ from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.private_key import PrivateKey
 from custody.client.pinned_nodes import read_pinned_nodes
+from custody.client.unchanged import Unchanged
 from custody.wire.algorithms import (
     AddressType,
     Curve,
@@ -120,6 +122,7 @@ __all__ = [
     "Store",
     "Unauthenticated",
     "Unavailable",
+    "Unchanged",
     "UnexpectedAnswer",
     "Unknown",
     "Unreachable",

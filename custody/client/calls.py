@@ -28,7 +28,8 @@ Calls: TypeAlias = Generator["Call[Any]", Any, Answer]
 class Call(Generic[Answer]):
     """One request and how to read its answer.
 
-    Every call may be sent again: a GET changes nothing, and a POST carries an external id.
+    Every call may be sent again: a GET changes nothing, a POST carries an external id, and a PATCH
+    says how a field must be.
     """
 
     method: str
@@ -79,6 +80,12 @@ def get(path: str, model: type[AnyAnswer], **filters: str | None) -> Call[AnyAns
 
 def post(path: str, body: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:
     return Call("POST", path, partial(read_answer, model), body=content(body))
+
+
+def patch(path: str, change: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:
+    """Return a PATCH with the fields that ``change`` sets; None removes a value (RFC 7396)."""
+    body = change.model_dump_json(exclude_unset=True).encode()
+    return Call("PATCH", path, partial(read_answer, model), body=body)
 
 
 def wish(path: str, wanted: Wish, model: type[AnyAnswer]) -> Call[AnyAnswer]:

@@ -5,12 +5,13 @@
 first result again, also after a crash in between; without one, a random id is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID, uuid4
 
-from custody.client.calls import Answer, Call, Calls, Wish, get, post, wish
+from custody.client.calls import Answer, Call, Calls, Wish, get, patch, post, wish
 from custody.client.errors import UnexpectedAnswer
+from custody.client.unchanged import UNCHANGED, Unchanged, change_of
 from custody.client.waiting import until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from custody.wire.jobs import Endpoint
@@ -42,6 +43,7 @@ from custody.wire.resources import (
 )
 
 DEFAULT_WAIT = 60.0
+
 
 Named = TypeVar("Named", Wallet, Key)
 
@@ -84,12 +86,15 @@ def create_wallet(
     master_key: UUID | str | None = None,
     path: str | None = None,
     external_id: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
     wait: float = DEFAULT_WAIT,
 ) -> Calls[Wallet]:
     """Create a wallet, and wait for its address.
 
     It has a key of its own; of store mpc with shares at ``signer_group``, or else derived from
-    ``master_key`` along ``path``. ``address_type`` is for Bitcoin.
+    ``master_key`` along ``path``. ``address_type`` is for Bitcoin. ``name`` and ``tags`` are of a
+    new wallet; for a request that is sent again they change nothing.
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
     body = CreateWallet(
@@ -100,6 +105,8 @@ def create_wallet(
         master_key=None if master_key is None else UUID(str(master_key)),
         path=path,
         external_id=_external_id(external_id),
+        name=name,
+        tags=list(tags) or None,
     )
     call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
     return until_final(call, lambda wallet: _wallet(wallet.id), wait)
@@ -123,6 +130,19 @@ def list_wallets(
     return get("/v1/wallets", Page[Wallet], status=status, external_id=external_id)
 
 
+def update_wallet(
+    wallet_id: UUID | str,
+    *,
+    name: str | Unchanged | None = UNCHANGED,
+    tags: Iterable[str] | Unchanged | None = UNCHANGED,
+) -> Calls[Wallet]:
+    """Change a wallet's name or tags, and return the wallet. None removes the name, or all tags.
+
+    ``tags`` replaces all tags. The last change wins. Raises InvalidRequest, NotFound.
+    """
+    return _once(patch(f"/v1/wallets/{wallet_id}", change_of(name, tags), Wallet))
+
+
 def create_key(
     scheme: Scheme,
     curve: Curve,
@@ -130,10 +150,13 @@ def create_key(
     *,
     signer_group: str | None = None,
     external_id: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
     wait: float = DEFAULT_WAIT,
 ) -> Calls[Key]:
     """Create a bare key, and wait until it is Active; of store mpc with shares at ``signer_group``.
 
+    ``name`` and ``tags`` as for create_wallet.
     Raises Unsupported, ExternalIdConflict, NotFinal, Failed.
     """
     body = CreateKey(
@@ -142,6 +165,8 @@ def create_key(
         store=store,
         signer_group=signer_group,
         external_id=_external_id(external_id),
+        name=name,
+        tags=list(tags) or None,
     )
     call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
     return until_final(call, lambda key: _key(key.id), wait)
@@ -162,12 +187,32 @@ def list_keys(
     return get("/v1/keys", Page[Key], status=status, external_id=external_id)
 
 
-def derive_key(key_id: UUID | str, path: str, *, external_id: str | None = None) -> Calls[Key]:
+def update_key(
+    key_id: UUID | str,
+    *,
+    name: str | Unchanged | None = UNCHANGED,
+    tags: Iterable[str] | Unchanged | None = UNCHANGED,
+) -> Calls[Key]:
+    """Change a key's name or tags, as update_wallet does a wallet's. Each has its own."""
+    return _once(patch(f"/v1/keys/{key_id}", change_of(name, tags), Key))
+
+
+def derive_key(
+    key_id: UUID | str,
+    path: str,
+    *,
+    external_id: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+) -> Calls[Key]:
     """Derive a child of an ECDSA key of store mpc, as ``m/0/5`` (BIP-32, unhardened): Active now.
 
-    Raises InvalidRequest, KeyNotActive, ExternalIdConflict.
+    ``name`` and ``tags`` are of a new child. Raises InvalidRequest, KeyNotActive,
+    ExternalIdConflict.
     """
-    body = DeriveKey(path=path, external_id=_external_id(external_id))
+    body = DeriveKey(
+        path=path, external_id=_external_id(external_id), name=name, tags=list(tags) or None
+    )
     wanted = Wish(Endpoint.DERIVATIONS, body, UUID(str(key_id)))
     return _once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
 

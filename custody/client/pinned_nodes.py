@@ -99,7 +99,7 @@ class AttestedKeys:
                 raise
             wish = wish or call.wish
             answer = yield call
-            if call.method == "GET" and isinstance(answer, Wallet | Key):
+            if call.method in ("GET", "PATCH") and isinstance(answer, Wallet | Key):
                 _require_id(call, answer)
 
     def check(self, found: object, wish: Wish | None = None) -> Calls[None]:

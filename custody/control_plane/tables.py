@@ -171,6 +171,7 @@ keys = Table(
     Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     # the private key, or that of the root, came from the application
     Column("imported", Boolean, nullable=False, server_default=false()),
+    Column("name", String),
     _created_at(),
 )
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
@@ -189,9 +190,14 @@ wallets = Table(
     Column("id", Uuid, primary_key=True),
     Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
     Column("network", String, nullable=False),
-    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False, unique=True),
+    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False),
     Column("address", String),
+    # the key's, so that a list by holder reads them in the order of the list
+    Column("node_group", String, nullable=False),
+    Column("signer_group", String),
+    Column("name", String),
     _created_at(),
+    UniqueConstraint("key_id", "network"),
 )
 Index(
     "ix_wallets_application_id_created_at_id",
@@ -207,6 +213,45 @@ Index(
     wallets.c.id,
 )
 Index("ix_wallets_application_id_address", wallets.c.application_id, wallets.c.address)
+
+for _listed in (keys, wallets):
+    for _filter, _condition in (
+        ("name", "name IS NOT NULL"),
+        ("signer_group", "signer_group IS NOT NULL"),
+        ("node_group", "signer_group IS NULL"),
+    ):
+        Index(
+            f"ix_{_listed.name}_application_id_{_filter}_created_at_id",
+            _listed.c.application_id,
+            _listed.c[_filter],
+            _listed.c.created_at,
+            _listed.c.id,
+            postgresql_where=text(_condition),
+        )
+
+
+def _tags_of(table: Table, name: str, subject: str) -> Table:
+    """Return the table of a resource's tags. Its index has a tag's resources in a list's order."""
+    tags = Table(
+        name,
+        metadata,
+        Column(subject, Uuid, ForeignKey(table.c.id), primary_key=True),
+        Column("tag", String, primary_key=True),
+        Column("application_id", Uuid, nullable=False),  # the resource's, as created_at
+        Column("created_at", DateTime(timezone=True), nullable=False),
+    )
+    Index(
+        f"ix_{name}_application_id_tag_created_at_{subject}",
+        tags.c.application_id,
+        tags.c.tag,
+        tags.c.created_at,
+        tags.c[subject],
+    )
+    return tags
+
+
+wallet_tags = _tags_of(wallets, "wallet_tags", "wallet_id")
+key_tags = _tags_of(keys, "key_tags", "key_id")
 
 jobs = Table(
     "jobs",

@@ -20,6 +20,7 @@ from custody.wire.algorithms import (
 from custody.wire.encoding import HexBytes, Model, hex_to_bytes
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.imports import ImportedKey
+from custody.wire.metadata import Metadata
 from custody.wire.nodes import NodeId
 
 DIGEST_SIZE = 32
@@ -78,7 +79,7 @@ class NewKeyRequest(Request):
             )
 
 
-class CreateWallet(NewKeyRequest):
+class CreateWallet(Metadata, NewKeyRequest):
     """Body of POST /v1/wallets."""
 
     network: Network
@@ -132,7 +133,7 @@ class _BareKeyRequest(NewKeyRequest):
         return Algorithm(self.scheme, self.curve)
 
 
-class CreateKey(_BareKeyRequest):
+class CreateKey(Metadata, _BareKeyRequest):
     """Body of POST /v1/keys."""
 
     imported: ImportedKey | None = None
@@ -149,7 +150,7 @@ class CreateImport(_BareKeyRequest):
     """Body of POST /v1/imports: nodes make import keys for one key of this algorithm."""
 
 
-class DeriveKey(KeyRequest):
+class DeriveKey(Metadata, KeyRequest):
     """Body of POST /v1/keys/{id}/derive."""
 
     path: DerivationPath

@@ -109,6 +109,10 @@ class Key(Answer):
     """Signed attestations of the nodes that hold the key; for a derived key those of its
     root."""
     external_id: str | None
+    name: str | None
+    """The application's own name. No node attests it."""
+    tags: list[str]
+    """The application's own tags. No node attests them."""
     reason: Reason | None
     created_at: AwareDatetime
     imported: bool = False
@@ -137,6 +141,10 @@ class Wallet(Answer):
     address: str | None
     """Null until the wallet is Active."""
     external_id: str | None
+    name: str | None
+    """The application's own name. No node attests it."""
+    tags: list[str]
+    """The application's own tags. No node attests them."""
     reason: Reason | None
     created_at: AwareDatetime
     imported: bool = False

@@ -84,6 +84,32 @@ def test_heads_and_alarms_of_the_version_before_are_carried_over(empty_database:
     engine.dispose()
 
 
+def test_wallets_of_the_version_before_keep_their_keys_holders(empty_database: str) -> None:
+    migrate("control_plane", empty_database, "0022")
+    engine = synchronous_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO applications (id, name) VALUES (gen_random_uuid(), 'shop');"
+            "INSERT INTO signer_groups (name, threshold) VALUES ('treasury', 2);"
+            "INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network,"
+            " signer_group) SELECT gen_random_uuid(), id, node_group, '', '', '', 'Bitcoin', held"
+            " FROM applications, (VALUES ('hsm', NULL), ('mpc', 'treasury'))"
+            " AS holders (node_group, held);"
+            "INSERT INTO wallets (id, application_id, network, key_id)"
+            " SELECT gen_random_uuid(), application_id, network, id FROM keys"
+        )
+    migrate("control_plane", empty_database)
+    with engine.begin() as connection:
+        held = connection.exec_driver_sql(
+            "SELECT node_group, signer_group, name FROM wallets ORDER BY node_group"
+        ).all()
+        assert [tuple(row) for row in held] == [("hsm", None, None), ("mpc", "treasury", None)]
+    command.downgrade(alembic_config("control_plane", empty_database), "0022")
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM wallets").scalar() == 2
+    engine.dispose()
+
+
 def _indexes(connection) -> set[tuple[str, str]]:
     rows = connection.exec_driver_sql(
         "SELECT indexname, indexdef FROM pg_indexes "

@@ -7,7 +7,7 @@ class Scope(StrEnum):
     READ = "read"
     """GET everything of the application, and which nodes there are."""
     WALLETS = "wallets"
-    """Create wallets and keys, and refresh and repair their shares."""
+    """Create and name wallets and keys, and refresh and repair their shares."""
     SIGN = "sign"
     """Create signatures."""
     ADMIN = "admin"

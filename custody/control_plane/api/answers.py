@@ -16,7 +16,9 @@ EVERYWHERE = (
     Code.INTERNAL_ERROR,
     Code.UNAVAILABLE,
 )
-WITH_BODY = (Code.MALFORMED_JSON, Code.TOO_LARGE, Code.EXTERNAL_ID_CONFLICT)
+WITH_PLAIN_BODY = (Code.MALFORMED_JSON, Code.TOO_LARGE)
+"""Of a body without an external id."""
+WITH_BODY = (*WITH_PLAIN_BODY, Code.EXTERNAL_ID_CONFLICT)
 
 
 def answer(model: BaseModel, status: int = 200, location: str | None = None) -> Response:

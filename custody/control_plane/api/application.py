@@ -21,6 +21,7 @@ from custody.control_plane.api import (
 )
 from custody.control_plane.api.requests import require_each_parameter_once
 from custody.control_plane.api.services import Services
+from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import (
     CreateImport,
     CreateKey,
@@ -46,7 +47,7 @@ asks for them to be used.
   status is final; without it, or when the time is over, ask again with GET.
 - **External ids** make it safe to repeat a POST: `external_id` names the request, unique within the
   application and path. The same body again gets the first result (200 instead of 201), another
-  body gets 409. `wait` may differ.
+  body gets 409. `wait`, `name` and `tags` may differ.
 - **Lists** come in pages, newest first: pass `next_cursor` as `cursor` until it is null.
 - **Errors** are `application/problem+json` (RFC 9457) with a stable `code`. 503 has `Retry-After`.
 - **Later versions** may answer with more fields, and with values of a status, a network or the like
@@ -84,6 +85,7 @@ _REQUEST_MODELS = (
     RefreshKey,
     RepairShare,
     CreateSignerGroup,
+    UpdateMetadata,
 )
 
 

@@ -57,9 +57,10 @@ async def derive(services: Services, parent: Key, posted: Posted[AnyDerivation])
             chain_code=chain_code,
             attestations=parent.attestations,
             imported=parent.imported,
+            name=body.name if address is None else None,
         )
-        wallet = None if address is None else wallet_row(new, reference, address)
-        return await services.creation.key(NewKey(new, row, wallet))
+        wallet = None if address is None else wallet_row(new, row, address, body.name)
+        return await services.creation.key(NewKey(new, row, wallet, body.tags or ()))
 
     return await submit(services, NewRequest(body, draft, add, looks_up_first=True))
 

@@ -43,10 +43,17 @@ async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
             await services.signer_groups.check(body.signer_group, body.algorithm)
 
     async def add(new: NewJob) -> Settled:
-        is_imported = imported is not None
-        row = key_row(new, key, body.store, signer_group=body.signer_group, imported=is_imported)
-        wallet = None if key.network is None else wallet_row(new, key, address=None)
-        new_key = NewKey(new, row, wallet)
+        is_bare, is_imported = key.network is None, imported is not None
+        row = key_row(
+            new,
+            key,
+            body.store,
+            signer_group=body.signer_group,
+            imported=is_imported,
+            name=body.name if is_bare else None,
+        )
+        wallet = None if is_bare else wallet_row(new, row, address=None, name=body.name)
+        new_key = NewKey(new, row, wallet, body.tags or ())
         if imported is None:
             return await services.creation.key(new_key)
         return await services.creation.imported_key(new_key, imported.import_id)

@@ -9,10 +9,24 @@ from pydantic import TypeAdapter
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api import key_creation
-from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.answers import (
+    WITH_BODY,
+    WITH_PLAIN_BODY,
+    answer,
+    body,
+    problems,
+)
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
-from custody.control_plane.api.requests import Cursor, ExternalIdFilter, Limit, Wait, read_posted
+from custody.control_plane.api.requests import (
+    UPDATE_METADATA,
+    Cursor,
+    ExternalIdFilter,
+    Limit,
+    Wait,
+    body_of,
+    read_posted,
+)
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import created
 from custody.control_plane.api.waiting import wait_for
@@ -27,7 +41,7 @@ _CREATE_KEY = TypeAdapter(CreateKey)
 
 
 def router(services: Services) -> APIRouter:
-    """POST and GET of keys."""
+    """POST, GET and PATCH of keys."""
     routes = APIRouter(prefix="/v1/keys", tags=["Keys"])
     creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
     reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
@@ -110,5 +124,26 @@ def router(services: Services) -> APIRouter:
             return await services.keys.get(caller, key_id)
 
         return answer(await wait_for(services.notifications, key_id, read, wait))
+
+    @routes.patch(
+        "/{key_id}",
+        operation_id="update_key",
+        summary="Change a key's name or tags",
+        response_model=Key,
+        responses=problems(*WITH_PLAIN_BODY, Code.NOT_FOUND),
+        openapi_extra=body(
+            "UpdateMetadata",
+            name={"name": "Treasury"},
+            tags={"tags": ["customer:42", "cold"]},
+            remove_both={"name": None, "tags": None},
+        ),
+    )
+    async def update_key(request: Request, caller: creator, key_id: UUID) -> Response:
+        """A JSON merge patch (RFC 7396): what is left out stays, `null` removes it.
+
+        Nodes do not know names and tags. So a change needs no node, and no signature.
+        """
+        _, change = await body_of(request, UPDATE_METADATA)
+        return answer(await services.keys.update(caller, key_id, change))
 
     return routes

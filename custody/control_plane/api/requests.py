@@ -13,6 +13,7 @@ from custody.control_plane.bodies import read_body, require_strict_json
 from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError, invalid
 from custody.control_plane.resources.pages import MAX_LIMIT
+from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import ExternalId
 from custody.wire.signed_bytes import DetachedSignature
 
@@ -38,6 +39,8 @@ ExternalIdFilter = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 """Printable ASCII: the names and addresses that lists are filtered by."""
+
+UPDATE_METADATA = TypeAdapter(UpdateMetadata)
 
 Body = TypeVar("Body")
 

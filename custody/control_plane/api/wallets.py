@@ -9,15 +9,23 @@ from pydantic import TypeAdapter
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api import derivation, key_creation
-from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.answers import (
+    WITH_BODY,
+    WITH_PLAIN_BODY,
+    answer,
+    body,
+    problems,
+)
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
 from custody.control_plane.api.requests import (
+    UPDATE_METADATA,
     Cursor,
     ExternalIdFilter,
     Limit,
     Name,
     Wait,
+    body_of,
     read_posted,
 )
 from custody.control_plane.api.services import Services
@@ -34,7 +42,7 @@ _CREATE_WALLET = TypeAdapter(CreateWallet)
 
 
 def router(services: Services) -> APIRouter:
-    """POST and GET of wallets."""
+    """POST, GET and PATCH of wallets."""
     routes = APIRouter(prefix="/v1/wallets", tags=["Wallets"])
     creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
     reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
@@ -65,6 +73,12 @@ def router(services: Services) -> APIRouter:
                 "path": "m/0/5",
             },
             with_external_id={"network": "Bitcoin", "store": "hsm", "external_id": "user-17"},
+            with_name_and_tags={
+                "network": "Ethereum",
+                "store": "hsm",
+                "name": "Treasury",
+                "tags": ["customer:42", "cold"],
+            },
         ),
     )
     async def create_wallet(
@@ -131,5 +145,26 @@ def router(services: Services) -> APIRouter:
         if wait and not found.status.is_final:
             found = await wait_for(services.notifications, found.key_id, read, wait)
         return answer(found)
+
+    @routes.patch(
+        "/{wallet_id}",
+        operation_id="update_wallet",
+        summary="Change a wallet's name or tags",
+        response_model=Wallet,
+        responses=problems(*WITH_PLAIN_BODY, Code.NOT_FOUND),
+        openapi_extra=body(
+            "UpdateMetadata",
+            name={"name": "Treasury"},
+            tags={"tags": ["customer:42", "cold"]},
+            remove_both={"name": None, "tags": None},
+        ),
+    )
+    async def update_wallet(request: Request, caller: creator, wallet_id: UUID) -> Response:
+        """A JSON merge patch (RFC 7396): what is left out stays, `null` removes it.
+
+        Nodes do not know names and tags. So a change needs no node, and no signature.
+        """
+        _, change = await body_of(request, UPDATE_METADATA)
+        return answer(await services.wallets.update(caller, wallet_id, change))
 
     return routes

@@ -47,10 +47,10 @@ GROUPS = """
 """
 
 HOLDERS = """
-    SELECT name, threshold, array_agg(signer ORDER BY share_index) AS signers
-    FROM keys JOIN signer_groups ON name = signer_group
-        JOIN signer_group_members ON group_name = name
-    WHERE keys.id = :id GROUP BY name, threshold
+    SELECT held.name, threshold, array_agg(signer ORDER BY share_index) AS signers
+    FROM keys JOIN signer_groups AS held ON held.name = signer_group
+        JOIN signer_group_members ON group_name = held.name
+    WHERE keys.id = :id GROUP BY held.name, threshold
 """
 """The signer group of one key."""
 

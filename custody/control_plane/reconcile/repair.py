@@ -97,7 +97,7 @@ class Repairs:
             imported=said.imported,
         )
         address = _address(key)
-        wallet = None if address is None else wallet_row(new, reference, address)
+        wallet = None if address is None else wallet_row(new, row, address)
         try:
             settled = await self.creation.key(NewKey(new, row, wallet))
         except ProblemError as problem:

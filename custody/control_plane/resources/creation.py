@@ -11,6 +11,7 @@ from custody.control_plane.resources.changes import require_no_other_change
 from custody.control_plane.resources.external_ids import Settled, settle
 from custody.control_plane.resources.imports import use_import
 from custody.control_plane.resources.key_rows import KeyRow, NewKey, WalletRow
+from custody.control_plane.resources.metadata import KEY_METADATA, WALLET_METADATA
 from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
 
@@ -18,27 +19,32 @@ _LOCK_KEY = "SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE"
 
 _ADD_KEYS = """
     INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network, created_at,
-        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported)
+        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported,
+        name)
     SELECT id, application_id, node_group, store, scheme, curve, network, created_at, signer_group,
         root_id, CAST(string_to_array(path, ' ') AS bigint[]), public_key, protection, chain_code,
-        attestations, imported
+        attestations, imported, name
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:node_group AS varchar[]),
         CAST(:store AS varchar[]), CAST(:scheme AS varchar[]), CAST(:curve AS varchar[]),
         CAST(:network AS varchar[]), CAST(:created_at AS timestamptz[]),
         CAST(:signer_group AS varchar[]), CAST(:root_id AS uuid[]), CAST(:path AS varchar[]),
         CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]), CAST(:chain_code AS bytea[]),
-        CAST(:attestations AS jsonb[]), CAST(:imported AS boolean[])
+        CAST(:attestations AS jsonb[]), CAST(:imported AS boolean[]),
+        CAST(:name AS varchar[])
     ) AS new(id, application_id, node_group, store, scheme, curve, network, created_at,
-        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported)
+        signer_group, root_id, path, public_key, protection, chain_code, attestations, imported,
+        name)
     ON CONFLICT DO NOTHING
 """
 
 _ADD_WALLETS = """
-    INSERT INTO wallets (id, application_id, network, key_id, address, created_at)
+    INSERT INTO wallets (id, application_id, network, key_id, address, created_at, node_group,
+        signer_group, name)
     SELECT * FROM unnest(
         CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:network AS varchar[]),
-        CAST(:key_id AS uuid[]), CAST(:address AS varchar[]), CAST(:created_at AS timestamptz[])
+        CAST(:key_id AS uuid[]), CAST(:address AS varchar[]), CAST(:created_at AS timestamptz[]),
+        CAST(:node_group AS varchar[]), CAST(:signer_group AS varchar[]), CAST(:name AS varchar[])
     )
     ON CONFLICT DO NOTHING
 """
@@ -156,3 +162,7 @@ async def _keep_only_settled(
     wallets = [one.wallet for one in kept if one.wallet is not None]
     if wallets:
         await connection.rows(_ADD_WALLETS, columns(WalletRow, wallets))
+    await WALLET_METADATA.add_tags(
+        connection, [(one.wallet, one.tags) for one in kept if one.wallet]
+    )
+    await KEY_METADATA.add_tags(connection, [(one.key, one.tags) for one in kept if not one.wallet])

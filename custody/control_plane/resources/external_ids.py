@@ -15,6 +15,7 @@ from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.encoding import Model
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.metadata import METADATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,14 @@ def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
     """Hash of what a repeated request must bring again: the parsed body, canonical.
 
     Spaces, the order of fields, null for a field left out, and until when it is asked for make no
-    difference, nor does saying again which key the path names. Of an imported key only the public
-    key counts: the key is encrypted to another import key each time, and with other random bytes.
+    difference, nor does saying again which key the path names. Name and tags make none either: they
+    may have changed since, and a control plane that lost its database does not know them. Of an
+    imported key only the public key counts: the key is encrypted to another import key each time,
+    and with other random bytes.
     """
     said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
     content: dict[str, Any] = {
-        "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again)
+        "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again | METADATA)
     }
     if "imported" in content["body"]:
         content["body"]["imported"] = content["body"]["imported"]["public_key"]

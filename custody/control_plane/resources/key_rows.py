@@ -36,6 +36,7 @@ class KeyRow:
     chain_code: bytes | None
     attestations: str
     imported: bool
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,22 @@ class WalletRow:
     key_id: UUID
     address: str | None
     created_at: datetime
+    node_group: str
+    signer_group: str | None
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key's row with the job that makes it; where a wallet was asked for, the wallet's row."""
+    """A key's row with the job that makes it; where a wallet was asked for, the wallet's row.
+
+    ``tags``: the wallet's; without a wallet the key's.
+    """
 
     job: NewJob
     key: KeyRow
     wallet: WalletRow | None
+    tags: Sequence[str] = ()
 
 
 def key_row(
@@ -69,6 +77,7 @@ def key_row(
     chain_code: bytes | None = None,
     attestations: Sequence[SignedBytes] = (),
     imported: bool = False,
+    name: str | None = None,
 ) -> KeyRow:
     """Return a row of ``keys``; with a ``result``, of a key that is there already.
 
@@ -91,12 +100,13 @@ def key_row(
         chain_code=chain_code,
         attestations=json.dumps([signed.model_dump(mode="json") for signed in attestations]),
         imported=imported,
+        name=name,
     )
 
 
-def wallet_row(new: NewJob, key: KeyReference, address: str | None) -> WalletRow:
-    """Return a row of ``wallets``."""
-    assert key.network is not None  # CreateWallet has one
+def wallet_row(new: NewJob, key: KeyRow, address: str | None, name: str | None = None) -> WalletRow:
+    """Return the row of ``wallets`` for a new key."""
+    assert key.network is not None
     return WalletRow(
         id=wallet_id_of(key.id),
         application_id=new.application_id,
@@ -104,4 +114,7 @@ def wallet_row(new: NewJob, key: KeyReference, address: str | None) -> WalletRow
         key_id=key.id,
         address=address,
         created_at=new.created_at,
+        node_group=key.node_group,
+        signer_group=key.signer_group,
+        name=name,
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.metadata import KEY_METADATA
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
 from custody.control_plane.tables import MAKES_KEYS, JobState
@@ -16,20 +17,21 @@ from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.answers import Unknown
 from custody.wire.derivation import parse_path
 from custody.wire.jobs import Endpoint, KeyReference
+from custody.wire.metadata import UpdateMetadata
 from custody.wire.resources import Key, KeyStatus, Page
 
 _KEYS = """
     SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
         keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
         keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
-        keys.imported,
+        keys.imported, {metadata},
         (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
     FROM keys JOIN jobs ON jobs.id = keys.id AND jobs.kind IN {kinds}
     WHERE keys.application_id = :application
-""".replace("{kinds}", MAKES_KEYS)
+""".replace("{kinds}", MAKES_KEYS).replace("{metadata}", KEY_METADATA.selected)
 
 _KEY = _KEYS + "AND keys.id = :id"
 
@@ -77,6 +79,11 @@ class Keys:
         key = await self.get(caller, key_id)
         _require_active(key.id, key.status)
         return key
+
+    async def update(self, caller: Caller, key_id: UUID, change: UpdateMetadata) -> Key:
+        """Change a key's name or tags. Raise ProblemError not_found."""
+        await KEY_METADATA.update(self._database, caller.application_id, key_id, change)
+        return await self.get(caller, key_id)
 
     async def page(
         self, caller: Caller, filters: Mapping[str, object], request: PageRequest

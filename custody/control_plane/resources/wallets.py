@@ -7,22 +7,24 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.metadata import WALLET_METADATA
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import wallet_of
 from custody.control_plane.tables import MAKES_KEYS
 from custody.wire.algorithms import Network, Store
 from custody.wire.jobs import Endpoint
+from custody.wire.metadata import UpdateMetadata
 from custody.wire.resources import Page, Wallet
 
 _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
-        keys.store, keys.signer_group, keys.imported,
+        keys.store, keys.signer_group, keys.imported, {metadata},
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
     FROM wallets
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
     JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}
     WHERE wallets.application_id = :application
-""".replace("{kinds}", MAKES_KEYS)
+""".replace("{kinds}", MAKES_KEYS).replace("{metadata}", WALLET_METADATA.selected)
 
 _WALLET = _WALLETS + "AND wallets.id = :id"
 _WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id"
@@ -54,6 +56,11 @@ class Wallets:
     async def of_key(self, caller: Caller, key_id: UUID) -> Wallet:
         """The wallet of a key. Raises ProblemError not_found."""
         return await self._one(_WALLET_OF_KEY, caller, key_id)
+
+    async def update(self, caller: Caller, wallet_id: UUID, change: UpdateMetadata) -> Wallet:
+        """Change a wallet's name or tags. Raise ProblemError not_found."""
+        await WALLET_METADATA.update(self._database, caller.application_id, wallet_id, change)
+        return await self.get(caller, wallet_id)
 
     async def page(
         self, caller: Caller, filters: Mapping[str, object], request: PageRequest

@@ -30,8 +30,10 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("POST", a_signature): Scope.SIGN,
         ("GET", "/v1/wallets"): Scope.READ,
         ("GET", f"/v1/wallets/{uuid4()}"): Scope.READ,
+        ("PATCH", f"/v1/wallets/{uuid4()}"): Scope.WALLETS,
         ("GET", "/v1/keys"): Scope.READ,
         ("GET", a_key): Scope.READ,
+        ("PATCH", a_key): Scope.WALLETS,
         ("GET", a_signature): Scope.READ,
         ("GET", f"{a_signature}/{uuid4()}"): Scope.READ,
         ("POST", f"{a_key}/derive"): Scope.WALLETS,
@@ -66,7 +68,9 @@ UNSUITED = (409, 422)
 
 
 async def send(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
-    body = BODIES[path.rsplit("/", 1)[1]] if method == "POST" else None
+    body = None
+    if method != "GET":
+        body = {"name": "A name"} if method == "PATCH" else BODIES[path.rsplit("/", 1)[1]]
     return await client.request(method, path, json=body)
 
 

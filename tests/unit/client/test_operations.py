@@ -77,18 +77,39 @@ POSTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("update", "path"),
+    [(operations.update_wallet, "/v1/wallets"), (operations.update_key, "/v1/keys")],
+)
+def test_an_update_sends_only_what_it_is_given(update: Any, path: str):
+    call = first_call(update(KEY, name="A name"))
+    assert (call.method, call.path, body(call)) == ("PATCH", f"{path}/{KEY}", {"name": "A name"})
+    assert body(first_call(update(KEY, tags=("b", "a")))) == {"tags": ["a", "b"]}
+    assert body(first_call(update(KEY, name=None, tags=None))) == {"name": None, "tags": None}
+    assert body(first_call(update(KEY, tags=()))) == {"tags": []}
+    assert body(first_call(update(KEY))) == {}
+
+
+def test_a_name_and_tags_are_part_of_the_request_that_an_application_signs():
+    wanted = operations.create_wallet(Network.ETHEREUM, name="A name", tags={"cold"})
+    assert {"name": "A name", "tags": ["cold"]}.items() <= body(first_call(wanted)).items()
+    plain = operations.create_wallet(Network.ETHEREUM)
+    assert not {"name", "tags"} & body(first_call(plain)).keys()
+
+
 def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
     calls = [first_call(calls) for calls in POSTS]
     assert {call.method for call in calls} == {"POST"}
     assert len({body(call)["external_id"] for call in calls}) == len(POSTS)
 
 
-def test_no_other_operation_changes_anything_but_a_group_that_has_a_name():
+def test_other_operations_change_a_group_that_has_a_name_or_say_how_a_field_must_be():
     """One that is added goes into POSTS, or has a reason to be repeatable of its own."""
     making = {name for name in vars(Operations) if not name.startswith(("_", "get_", "list_"))}
     group = first_call(operations.create_signer_group("treasury", ["a", "b"], 2))
     assert body(group)["name"] == "treasury"
-    assert len(making) == len(POSTS) + len({"create_signer_group"})
+    repeatable = {"create_signer_group", "update_wallet", "update_key"}
+    assert len(making) == len(POSTS) + len(repeatable)
 
 
 def test_an_external_id_given_is_the_one_sent():

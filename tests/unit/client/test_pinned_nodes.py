@@ -82,6 +82,8 @@ KEY = Key(
     chain_code=None,
     attestations=[signed(HSM)],
     external_id=None,
+    name=None,
+    tags=[],
     reason=None,
     created_at=NOW,
 )
@@ -94,6 +96,8 @@ WALLET = Wallet(
     key_id=KEY_ID,
     address=ADDRESS,
     external_id=EXTERNAL_ID,
+    name=None,
+    tags=[],
     reason=None,
     created_at=NOW,
 )

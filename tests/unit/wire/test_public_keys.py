@@ -204,6 +204,7 @@ def shown_key(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
         "curve": algorithm.curve, "network": None, "public_key": public_key, "protection": "hsm",
         "signer_group": None, "threshold": None, "signers": None, "generation": None,
         "root": None, "path": None, "chain_code": None, "attestations": [], "external_id": None,
+        "name": None, "tags": [],
         "reason": None, "created_at": datetime.now(UTC),
     }  # fmt: skip
 
