@@ -14,7 +14,8 @@ from custody.node.configuration import (
     last_sections,
 )
 from custody.runtime.errors import OperatorError
-from custody.runtime.toml import quoted
+from custody.runtime.tls_options import CRL
+from custody.runtime.toml import optional, quoted
 from custody.wire.group_sizes import MIN_THRESHOLD
 
 TITLE = """\
@@ -109,7 +110,8 @@ name = {name}
 url = {url}
 # The root of the server's certificate.
 ca = {ca}
-# crl = "crl.pem"  # CRLs that this certificate is checked against
+# CRLs that this certificate is checked against.
+{crl}
 """
 
 
@@ -155,7 +157,12 @@ def new_configuration(new: NewSigner) -> str:
         hsm=_hsm_section(new) if in_hsm else HSM_EXPLAINED,
         min_threshold=new.min_threshold,
         delivery="\n".join(
-            DELIVERY_SECTION.format(name=quoted(name), url=quoted(where), ca=quoted(new.ca))
+            DELIVERY_SECTION.format(
+                name=quoted(name),
+                url=quoted(where),
+                ca=quoted(new.ca),
+                crl=optional("crl", new.crl, CRL),
+            )
             for name, where in _servers(new.delivery).items()
         ),
     )

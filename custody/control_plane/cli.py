@@ -29,6 +29,7 @@ from custody.runtime.console import (
 )
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name, reason_of
+from custody.runtime.tls_options import CrlFile
 
 if TYPE_CHECKING:
     from custody.backup.daemon import Daemon
@@ -75,13 +76,19 @@ app.add_typer(backup_commands.application(_daemon), name="backup")
 
 
 @app.command()
-def init(context: typer.Context) -> None:
+def init(
+    context: typer.Context,
+    crl: CrlFile = None,
+    database_url_file: Annotated[
+        Path | None, typer.Option(help="File of mode 0600 that contains the database's URL.")
+    ] = None,
+) -> None:
     """Write a configuration that explains each setting, and make the key that signs jobs."""
     from custody.control_plane.settings import SIGNING_KEY_FILE, initialise
 
     path = path_of(context)
     with operator_errors():
-        public_key = initialise(path)
+        public_key = initialise(path, crl, database_url_file)
     out.print(f"wrote {path} and {path.parent / SIGNING_KEY_FILE}", markup=False)
     out.print("job-signing public key, for every node's job_signing_keys:")
     out.print(f"  {base64.b64encode(public_key).decode()}", markup=False)

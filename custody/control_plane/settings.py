@@ -23,6 +23,8 @@ from custody.runtime.errors import ConfigurationError
 from custody.runtime.http_limits import HttpLimits
 from custody.runtime.signing_key import create_signing_key, load_signing_key
 from custody.runtime.tls import TlsFiles
+from custody.runtime.tls_options import CRL
+from custody.runtime.toml import optional
 from custody.wire.algorithms import Store
 from custody.wire.signed_bytes import SigningKey
 
@@ -135,8 +137,10 @@ def load_settings(path: Path) -> Settings:
     return read_settings(path, Settings)
 
 
-def initialise(path: Path) -> bytes:
+def initialise(path: Path, crl: Path | None = None, database_url_file: Path | None = None) -> bytes:
     """Write a new configuration and job-signing key beside each other; return the public key.
+
+    ``crl``: CRLs of the nodes' certificates. ``database_url_file``: the file with the URL.
 
     Raises ConfigurationError rather than overwrite either.
     """
@@ -149,7 +153,7 @@ def initialise(path: Path) -> bytes:
             )
     try:
         signer = create_signing_key(key_path)
-        write_secret(path, TEMPLATE.encode())
+        write_secret(path, _configuration(crl, database_url_file).encode())
     except OSError as error:
         raise ConfigurationError(
             f"cannot write into {path.parent}: {os.strerror(error.errno or 0)}",
@@ -158,14 +162,27 @@ def initialise(path: Path) -> bytes:
     return signer.public_key
 
 
+def _configuration(crl: Path | None, database_url_file: Path | None) -> str:
+    url = DEFAULT_URL if database_url_file is None else None
+    return TEMPLATE.format(
+        url=optional("url", url, DEFAULT_URL),
+        url_file=optional("url_file", database_url_file, "database-url"),
+        crl=optional("crl", crl, CRL).ljust(CRL_WIDTH),
+    )
+
+
+DEFAULT_URL = "postgresql://control_plane@127.0.0.1:5432/control_plane"
+CRL_WIDTH = 37
+"""The column of the comments beside the settings of [node_api]."""
+
 TEMPLATE = f"""\
 # Configuration of the control plane. Relative paths are taken from this file's folder.
 
 [database]
 # PostgreSQL. `control-plane migrate` makes the tables. Write the URL here, or, so that this file
 # holds no password, into a file that only this user may read (chmod 600).
-url = "postgresql://control_plane@127.0.0.1:5432/control_plane"
-# url_file = "database-url"
+{{url}}
+{{url_file}}
 
 [public_api]
 # Where applications come in: HTTPS with bearer tokens (`control-plane token create`).
@@ -198,7 +215,7 @@ port = 8444
 certificate = "tls/certificate.pem"
 private_key = "tls/private_key.pem"
 client_ca = "tls/ca.pem"              # the root whose nodes are let in
-# crl = "tls/crl.pem"                 # from `pki crl`: nodes that it revokes are refused, and all
+{{crl}} # from `pki crl`: nodes that it revokes are refused, and all
                                       # nodes after it has expired
 audit_megabytes = 4096                # of audit records that each node may store here. A node with
                                       # more is answered 429, and keeps its records itself

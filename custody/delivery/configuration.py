@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED
-from custody.runtime.toml import quoted
+from custody.runtime.tls_options import CA, CERTIFICATE, CRL, PRIVATE_KEY, CrlFile
+from custody.runtime.toml import optional, quoted
 
 TEMPLATE = """\
 # Configuration of a delivery server. Relative paths are taken from this file's folder.
@@ -26,7 +27,7 @@ private_key = {private_key}
 client_ca = {client_ca}
 # CRLs from `pki crl`: this server refuses signers that they revoke, and all signers after they have
 # expired.
-# crl = "crl.pem"
+{crl}
 
 [tickets]
 # The control plane's job-signing public keys, as `control-plane init` prints them. This server
@@ -79,13 +80,10 @@ class NewServer:
     ]
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0"  # noqa: S104
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8445
-    certificate: Annotated[Path, typer.Option(help="This server's certificate.")] = Path(
-        "certificate.pem"
-    )
-    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = Path(
-        "private_key.pem"
-    )
-    client_ca: Annotated[Path, typer.Option(help="The signers' root certificate.")] = Path("ca.pem")
+    certificate: Annotated[Path, typer.Option(help="This server's certificate.")] = CERTIFICATE
+    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = PRIVATE_KEY
+    client_ca: Annotated[Path, typer.Option(help="The signers' root certificate.")] = CA
+    crl: CrlFile = None
     health_port: Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics.")] = 9466
 
 
@@ -100,6 +98,7 @@ def new_configuration(new: NewServer) -> str:
             certificate=quoted(new.certificate),
             private_key=quoted(new.private_key),
             client_ca=quoted(new.client_ca),
+            crl=optional("crl", new.crl, CRL),
             job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
             health_port=new.health_port,
         )

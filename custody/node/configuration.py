@@ -8,7 +8,8 @@ import typer
 
 from custody.backup.settings import BACKUP_SECTION
 from custody.runtime.certificate_settings import CERTIFICATES_EXPLAINED
-from custody.runtime.toml import quoted
+from custody.runtime.tls_options import CA, CERTIFICATE, CRL, PRIVATE_KEY, CrlFile
+from custody.runtime.toml import optional, quoted
 
 FIRST_SECTIONS = """\
 [node]
@@ -32,7 +33,7 @@ certificate = {certificate}
 private_key = {private_key}
 # CRLs from `pki crl`: this node asks no control plane that they revoke, and none at all after they
 # have expired. You may set crl also beside the ca of a gate, a delivery server or a bucket.
-# crl = "crl.pem"
+{crl}
 # The control plane's job-signing public keys, as `control-plane init` prints them. The node
 # refuses jobs that none of these keys has signed. Give two keys while one is being replaced.
 job_signing_keys = [{job_signing_keys}]
@@ -111,13 +112,10 @@ class NewNode:
     ]
     group: str
     url: Annotated[str, typer.Option(help="URL of the node API.")] = "https://localhost:8444"
-    ca: Annotated[Path, typer.Option(help="Root certificate of the node API.")] = Path("ca.pem")
-    certificate: Annotated[Path, typer.Option(help="This node's certificate.")] = Path(
-        "certificate.pem"
-    )
-    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = Path(
-        "private_key.pem"
-    )
+    ca: Annotated[Path, typer.Option(help="Root certificate of the node API.")] = CA
+    certificate: Annotated[Path, typer.Option(help="This node's certificate.")] = CERTIFICATE
+    private_key: Annotated[Path, typer.Option(help="The certificate's private key.")] = PRIVATE_KEY
+    crl: CrlFile = None
     database_url: DatabaseUrl
     database_url_file: Annotated[
         Path | None, typer.Option(help="File of mode 0600 that contains the URL.")
@@ -145,6 +143,7 @@ def first_sections(
         ca=quoted(new.ca),
         certificate=quoted(new.certificate),
         private_key=quoted(new.private_key),
+        crl=optional("crl", new.crl, CRL),
         job_signing_keys=", ".join(map(quoted, new.job_signing_keys)),
         database=f"{database} = {quoted(new.database)}",
     )

@@ -142,7 +142,8 @@ def driver_host(
     text = text.replace("recipients = []", f"recipients = {recipients}".replace("'", '"'))
     write_secret(config, text.replace("# workers = 2", "workers = 1").encode())
     create_signing_key(folder / "identity.pem")
-    for file in ("ca.pem", "certificate.pem", "private_key.pem"):
+    (folder / "tls").mkdir()
+    for file in ("tls/ca.pem", "tls/certificate.pem", "tls/private_key.pem"):
         (folder / file).write_text(f"the contents of {file}")
     host = DriverHost(config, url, folder / "recipient", folder / "stranger")
     with pytest.MonkeyPatch.context() as patch:

@@ -94,7 +94,8 @@ def test_the_files_are_in_it_and_the_pin_is_not(
     with tarfile.open(plain) as archive:
         names = archive.getnames()
     assert sorted(names) == [
-        "ca.pem", "certificate.pem", "hsm-driver.toml", "identity.pem", "private_key.pem",
+        "hsm-driver.toml", "identity.pem", "tls/ca.pem", "tls/certificate.pem",
+        "tls/private_key.pem",
     ]  # fmt: skip
     pin = driver_host.settings.hsm.pin_file
     assert pin is not None

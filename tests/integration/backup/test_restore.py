@@ -78,11 +78,11 @@ def test_the_files_are_written_for_their_owner_and_never_over_a_file(
     assert (folder / "hsm-driver.toml").read_bytes() == driver_host.config.read_bytes()
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     (folder / "hsm-driver.toml").write_text("mine")
-    (folder / "ca.pem").unlink()
+    (folder / "tls/ca.pem").unlink()
     with pytest.raises(OperatorError, match="exists already"):
         restore_files(backup, key, None, folder)
     assert (folder / "hsm-driver.toml").read_text() == "mine"
-    assert not (folder / "ca.pem").exists()
+    assert not (folder / "tls/ca.pem").exists()
 
 
 def test_files_that_another_node_signed_are_not_written(

@@ -43,7 +43,8 @@ def config(tmp_path: Path, signer_database: str) -> Path:
     write_secret(tmp_path / "mpc-signer.toml", text.encode())
     create_signing_key(tmp_path / "identity.pem")
     create_key_file(tmp_path / "encryption.key")
-    for file in ("ca.pem", "certificate.pem", "private_key.pem"):
+    (tmp_path / "tls").mkdir()
+    for file in ("tls/ca.pem", "tls/certificate.pem", "tls/private_key.pem"):
         (tmp_path / file).write_text(f"the contents of {file}")
     asyncio.run(fill(tmp_path / "mpc-signer.toml", signer_database))
     return tmp_path / "mpc-signer.toml"

@@ -165,7 +165,8 @@ async def test_a_backup_is_good_after_a_retirement(
 ):
     identity = tmp_path / "recipient"
     edit(config, "recipients = []", f'recipients = ["{age_key(identity)}"]')
-    for file in ("ca.pem", "certificate.pem", "private_key.pem"):
+    (tmp_path / "tls").mkdir()
+    for file in ("tls/ca.pem", "tls/certificate.pem", "tls/private_key.pem"):
         (tmp_path / file).write_text(f"the contents of {file}")
     made = await call(config, "backup", "create")
     assert made.exit_code == 0, made.output
