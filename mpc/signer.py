@@ -36,12 +36,14 @@ from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_repeatedly
 from mpc.delivery_clocks import DeliveryClocks
+from mpc.handlers.import_preparation import PrepareImport
 from mpc.handlers.key_generation import GenerateKey
 from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
 from mpc.handlers.refreshing import RefreshKey, RepairShare
 from mpc.handlers.signing import ProveKey, QuorumSigning, Sign
 from mpc.held_keys import SignerKeys
+from mpc.imports.import_keys import ImportKeys
 from mpc.key_rotation import encryption_key_age
 from mpc.metrics import count_repeatedly
 from mpc.peers import Peers
@@ -76,7 +78,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         await keys.record_proofs(
             database, AuditedChanges(database, settings.node.id), operator_name()
         )
-        shares = Shares(database, keys)
+        shares, import_keys = Shares(database, keys), ImportKeys(database, keys)
         guard = new_restore_guard(settings, database, signer, client)
         repairs = NeededRepairs(database)
         clock = new_clock(settings)
@@ -89,8 +91,9 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
         await guard.start()
         async with BanLocks(database, settings.node.id, guard.bans) as locks:
             by_kind = handlers(
-                settings, database, signer, shares, guard.bans, locks, delivery, guard.watch, copies
-            )
+                settings, database, signer, shares, import_keys, guard.bans, locks, delivery,
+                guard.watch, copies,
+            )  # fmt: skip
             mode = Mode(
                 store=Store.MPC,
                 handlers=by_kind,
@@ -123,6 +126,7 @@ async def run_signer(settings: SignerSettings, on_stage: OnStage = lambda _: Non
                 settings.health,
                 partial(forget_repeatedly, database, node.longest_life),
                 partial(count_repeatedly, database),
+                import_keys.erase_expired_repeatedly,
                 *guard.activities(),
                 repairs.count_repeatedly,
                 delivery_clocks.compare_repeatedly,
@@ -163,6 +167,7 @@ def handlers(
     database: Pool,
     signer: SigningKey,
     shares: Shares,
+    import_keys: ImportKeys,
     bans: Bans,
     locks: BanLocks,
     delivery: DeliveryClient,
@@ -188,6 +193,7 @@ def handlers(
     preparation = Preparation(me, signer, shares, copies)
     return {
         JobKind.APPROVE.value: Approve(shares),
+        JobKind.PREPARE_IMPORT.value: PrepareImport(admission, import_keys, signer),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
         JobKind.PROMISE.value: Promise(admission, shares, preparation, restore_watch, copies),

@@ -119,6 +119,21 @@ Index(  # With two sets that all n have promised, signers could be told to activ
 )
 Index("ix_shares_encryption_key", shares.c.encryption_key)
 
+import_keys = Table(  # one-time keys, to which an application or another signer group encrypts
+    "import_keys",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("statement", LargeBinary, nullable=False),  # the ImportKeyStatement, as it was signed
+    Column("key_id", Uuid),  # the key that is imported with it; null until then
+    Column("data_key", LargeBinary, nullable=False),  # wrapped by the encryption key
+    Column("ciphertext", LargeBinary, nullable=False),  # the private half
+    Column("encryption_key", String, ForeignKey("encryption_keys.id"), nullable=False),
+    now("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+Index("ix_import_keys_expires_at", import_keys.c.expires_at)
+Index("ix_import_keys_key_id", import_keys.c.key_id)
+
 share_copies = Table(
     "share_copies",
     metadata,

@@ -12,7 +12,14 @@ from custody.wire.digests import NotSignable, digest_of
 from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.mistakable import require_signable
-from custody.wire.requests import CREATE_SIGNATURE, CreateKey, CreateWallet, SignHash, SignRequest
+from custody.wire.requests import (
+    CREATE_SIGNATURE,
+    CreateImport,
+    CreateKey,
+    CreateWallet,
+    SignHash,
+    SignRequest,
+)
 from custody.wire.statements import MadeFor
 
 
@@ -52,6 +59,23 @@ def wanted_key(job: Job) -> WantedKey:
         asks = "does not import a key" if body.imported is None else "imports a key"
         raise Denied("request_mismatch", f"the request of this {job.kind} job {asks}")
     return WantedKey(body.algorithm, network, body.signer_group, body.imported)
+
+
+def wanted_import(job: Job) -> CreateImport:
+    """Return the import that the application asked for. Raise Denied if the job contradicts it."""
+    if job.key.public_key is not None or job.key.network is not None:
+        raise Denied("malformed_job", "the key of a PrepareImport job has no public key or network")
+    if job.endpoint is not Endpoint.IMPORTS or job.request_id != job.key.id:
+        raise Denied("malformed_job", "a PrepareImport job has a request for that import")
+    try:
+        body = CreateImport.model_validate_json(job.request)
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+    if body.algorithm != job.key.algorithm:
+        raise Denied("request_mismatch", "the job is not for the key that the request asks for")
+    return body
 
 
 def made_for(work: Work) -> MadeFor:

@@ -31,6 +31,7 @@ class Domain(StrEnum):
     IMPORT_SEAL = "custody-import-seal-v1"
     HAND_IN = "custody-hand-in-v1"
     SHARE = "custody-share-v1"
+    IMPORT_KEY = "custody-import-key-v1"
     DATA_KEY = "custody-data-key-v1"
     HOST_KEY = "custody-host-key-v1"
     KEY_COPY = "custody-key-copy-v1"

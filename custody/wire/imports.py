@@ -4,6 +4,7 @@ A node makes an import key for one import and states its public half (IMPORT_KEY
 application encrypts the private key to it, so that the control plane sees ciphertext only.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -32,6 +33,8 @@ HPKE_PUBLIC_KEY_SIZE = 1_216
 MAX_SEALED = 4_096
 """Bytes of what is sealed to one import key."""
 CHAIN_CODE_SIZE = 32
+IMPORT_KEY_LIFETIME = timedelta(hours=1)
+"""Time from the making of an import key until its node erases it."""
 
 
 class Wrapping(StrEnum):

@@ -7,7 +7,13 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from custody.wire.algorithms import (
     ALGORITHMS,
@@ -19,7 +25,8 @@ from custody.wire.algorithms import (
 )
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.framing import Domain, tagged_hash
-from custody.wire.group_sizes import MAX_SIGNERS
+from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.nodes import NodeId
 from custody.wire.public_keys import check_public_key
 from custody.wire.signed_bytes import DetachedSignature, SignedBytes
 
@@ -140,6 +147,22 @@ class KeyReference(Model):
         return Algorithm(self.scheme, self.curve)
 
 
+class KeyHolders(Model):
+    """The signer group that is to hold a key: ``signers`` in order of their index."""
+
+    group: str
+    threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]
+    signers: Annotated[tuple[NodeId, ...], Field(min_length=MIN_THRESHOLD, max_length=MAX_SIGNERS)]
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "KeyHolders":
+        if len(set(self.signers)) != len(self.signers):
+            raise ValueError("a signer is in the group twice")
+        if self.threshold > len(self.signers):
+            raise ValueError("the threshold is larger than the number of signers")
+        return self
+
+
 class Job(Model):
     """A job's signed payload: the same bytes at each attempt, without lease and attempt.
 
@@ -166,6 +189,18 @@ class Job(Model):
     """The set of shares for ProveKey, Promise, ActivateKey, Abandon and Discard."""
     created_at: AwareDatetime
     expires_at: AwareDatetime
+    holders: KeyHolders | None = None
+    """The signer group of a PrepareImport job for signers, which comes without a ticket."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_holders(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        """Leave out a null ``holders``: nodes of earlier versions do not know the field."""
+        fields: dict[str, object] = serialize(self)
+        if self.holders is None:
+            fields.pop("holders", None)
+        return fields
 
     @model_validator(mode="after")
     def _a_signature_is_its_own_request(self) -> "Job":

@@ -1,6 +1,6 @@
 """The checks of a ticket before this signer holds its ceremony. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -75,13 +75,19 @@ def require_ticket(
             "used already",
             transient=True,
         )
-    if ticket.threshold < quorum.min_threshold:
+    require_signers(quorum, ticket.threshold, ticket.signers)
+    return ticket
+
+
+def require_signers(quorum: Quorum, threshold: int, signers: Sequence[str]) -> None:
+    """Raise Denied for a threshold below the owner's, Failed for signers that are not pinned."""
+    if threshold < quorum.min_threshold:
         raise Denied(
             "threshold_too_low",
-            f"a threshold of {ticket.threshold}: this signer's owner wants at least "
+            f"a threshold of {threshold}: this signer's owner wants at least "
             f"{quorum.min_threshold}",
         )
-    unknown = tuple(name for name in ticket.signers if name not in quorum.identities)
+    unknown = tuple(name for name in signers if name not in quorum.identities)
     if unknown:
         raise Failed(
             "not_pinned",
@@ -89,7 +95,6 @@ def require_ticket(
             transient=True,
             culprits=unknown,
         )
-    return ticket
 
 
 def unlike_field(ticket: Ticket, shown: DeliveryTicket) -> str | None:

@@ -35,11 +35,15 @@ _REWRAP = """
         AND shares.data_key = now_under.before
 """
 
+_ERASE_IMPORT_KEYS = "DELETE FROM import_keys WHERE encryption_key <> :new"
+"""An application whose import is under way asks for another import: the keys live for an hour."""
+
 _FORGET = """
     WITH forgotten AS (
         DELETE FROM encryption_keys
         WHERE id <> :new
             AND NOT EXISTS (SELECT FROM shares WHERE encryption_key = encryption_keys.id)
+            AND NOT EXISTS (SELECT FROM import_keys WHERE encryption_key = encryption_keys.id)
         RETURNING id, first_seen
     )
     INSERT INTO former_encryption_keys (id, first_seen) SELECT id, first_seen FROM forgotten
@@ -96,6 +100,7 @@ async def rewrap(
         done, stuck = done + len(moved["key_ids"]), stuck + left
         last = (str(page[-1].key_id), str(page[-1].ceremony))
         progress(done)
+    await pool.rows(_ERASE_IMPORT_KEYS, {"new": new.id})
     unused = await pool.rows(_FORGET, {"new": new.id})
     return Rewrapped(done, stuck, [row.id for row in unused])
 

@@ -17,10 +17,15 @@ import structlog
 from custody.control_plane.conductor import queries
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
-from custody.control_plane.conductor.planning.decisions import Begin, Complete, End
+from custody.control_plane.conductor.planning.decisions import Begin, Complete, End, Prepared
 from custody.control_plane.conductor.planning.facts import CEREMONY_OF, Member
 from custody.control_plane.conductor.planning.plan import plan
-from custody.control_plane.conductor.reading import Facts, facts_of, member_of
+from custody.control_plane.conductor.reading import (
+    Facts,
+    facts_of,
+    member_of,
+    names_of_groups,
+)
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.conductor.step_making import StepMaker
 from custody.control_plane.conductor.writing import Planned, Written, final_change, written
@@ -146,7 +151,7 @@ class Conductor:
         alive = {"alive_seconds": self._settings.alive_seconds, "group": self._node_group}
         nodes = await connection.rows(queries.READ_MEMBERS, alive)
         members = {row.id: member_of(row) for row in nodes}
-        groups = await self._groups.of({row.signer_group for row in requests}, within=connection)
+        groups = await self._groups.of(names_of_groups(requests), within=connection)
         facts, faults = facts_of(requests, steps, members, groups, self._maker.servers)
         return facts, members, faults
 
@@ -213,7 +218,8 @@ class Conductor:
 
 
 def _is_final(planned: Planned) -> bool:
-    return isinstance(planned.plan.decision, End | Complete) and planned.plan.delay_seconds == 0
+    is_end = isinstance(planned.plan.decision, End | Complete | Prepared)
+    return is_end and planned.plan.delay_seconds == 0
 
 
 def _take_slots(members: dict[str, Member], signers: Iterable[str]) -> None:

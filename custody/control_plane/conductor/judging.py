@@ -1,5 +1,6 @@
 """The checks of a signer's report: its statements are its own and true, signatures verify. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -14,9 +15,11 @@ from custody.control_plane.jobs.results import (
     is_made_for,
     job_of,
     read_outcome,
+    signed_by,
 )
 from custody.control_plane.jobs.transitions import BAD_RESULT
 from custody.wire.algorithms import Protection, Store
+from custody.wire.imports import ImportKeyStatement, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -26,6 +29,7 @@ from custody.wire.outcomes import (
     NothingMade,
     Outcome,
     OutcomeStatus,
+    PreparedImport,
     PreparedShare,
     PromisedShare,
 )
@@ -36,6 +40,7 @@ from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
     ATTESTATION_TYPE,
     CONFIRMATION_TYPE,
+    IMPORT_KEY_TYPE,
     PROMISE_TYPE,
     BadSignedBytes,
     PinnedKeys,
@@ -44,7 +49,9 @@ from custody.wire.signed_bytes import (
 from custody.wire.statements import Abandonment, Attestation, Confirmation, Promise, ShareStatement
 from custody.wire.tickets import Ticket
 
-Statement = TypeVar("Statement", Confirmation, Promise, Abandonment, Attestation)
+Statement = TypeVar(
+    "Statement", Confirmation, Promise, Abandonment, Attestation, ImportKeyStatement
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,17 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
     """Nobody is blamed but signers of the group that the ceremony was for."""
     if not outcome.culprits:
         return
-    known = [] if task.ticket is None else Ticket.model_validate_json(task.ticket).signers
+    known = _group_of(task)
     if len(outcome.culprits) > len(known) or not set(outcome.culprits) <= set(known):
         raise BadResult("it blames somebody who is not a signer of the group")
+
+
+def _group_of(task: GivenTask) -> Sequence[str]:
+    """Return the signers that the task names: those of its ticket, or the holders of its key."""
+    if task.ticket is not None:
+        return Ticket.model_validate_json(task.ticket).signers
+    holders = job_of(task.payload).holders
+    return () if holders is None else holders.signers
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
@@ -145,6 +160,8 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
             _require("abandonment", (said.key_id, said.ceremony) == (job.key.id, job.ceremony))
         case JobKind.ACTIVATE_KEY, ActivatedShare():
             _check_attestation(job, signer, identity, result.attestation)
+        case JobKind.PREPARE_IMPORT, PreparedImport():
+            _check_import_key(job, signer, identity, result.statements)
         case JobKind.APPROVE, Approved():
             pass
         case ((JobKind.REPAIR_SHARE | JobKind.DISCARD | JobKind.ABANDON), NothingMade()):
@@ -212,6 +229,33 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
         node=signer,
     )
     _require("attestation", said == right)
+
+
+def _check_import_key(
+    job: Job, signer: str, identity: PinnedKeys, statements: Sequence[SignedBytes]
+) -> None:
+    if len(statements) != 1:
+        raise BadResult("a signer makes one statement about its import key")
+    said = _opened(ImportKeyStatement, IMPORT_KEY_TYPE, identity, statements[0])
+    key, holders = job.key, job.holders
+    if holders is None:
+        raise BadResult("the job names no signer group")
+    _require("statement", signed_by(job, said.application))
+    right = ImportKeyStatement(
+        import_id=key.id,
+        application=said.application,
+        scheme=key.scheme,
+        curve=key.curve,
+        protection=Protection.MPC,
+        wrapping=Wrapping.HPKE,
+        import_key=said.import_key,
+        expires_at=said.expires_at,
+        group=holders.group,
+        threshold=holders.threshold,
+        signers=list(holders.signers),
+        node=signer,
+    )
+    _require("statement", said == right)
 
 
 def _require(what: str, holds: bool) -> None:

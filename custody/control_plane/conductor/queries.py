@@ -30,7 +30,8 @@ READ_REQUESTS = """
         jobs.expires_at <= now() AS is_late,
         jobs.finished_at IS NOT NULL AS is_final,
         root.id AS root_id, root.signer_group, root.generation, root.share_set_id,
-        root.next_share_set_id, root.next_users,
+        root.next_share_set_id,
+        coalesce(root.next_users, '{}') AS next_users,
         coalesce((SELECT jsonb_agg(jsonb_build_array(bans.signer, banned))
             FROM bans
             JOIN signer_group_members banning
@@ -56,11 +57,13 @@ READ_REQUESTS = """
                     < (jobs.attempt = 0, jobs.created_at, jobs.id)
         ) AS is_blocked
     FROM wanted JOIN jobs ON jobs.id = wanted.id
-    JOIN keys ON keys.id = jobs.key_id
-    JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
+    LEFT JOIN keys ON keys.id = jobs.key_id
+    LEFT JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
     ORDER BY jobs.created_at, jobs.id
 """
-"""Reads bans and left pairs of the root key's group alone: neither those that other signers state,
+"""An import has no key yet.
+
+Reads bans and left pairs of the root key's group alone: neither those that other signers state,
 nor those about other signers."""
 
 HOLD = """

@@ -1,5 +1,6 @@
 """Rows into the facts that a plan is made of."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,10 @@ from custody.control_plane.conductor.planning.servers import usable_servers
 from custody.control_plane.conductor.planning.share_sets import set_in_use
 from custody.control_plane.conductor.step_making import Asked
 from custody.control_plane.database import AnyRow
+from custody.control_plane.jobs.results import job_of
 from custody.wire.jobs import Job, JobKind
 from custody.wire.outcomes import Outcome
-from custody.wire.requests import RepairShare
+from custody.wire.requests import CreateImport, RepairShare
 
 OUTLIVES = (JobKind.PROMISE, JobKind.ACTIVATE_KEY, JobKind.ABANDON, JobKind.DISCARD)
 DEGRADED_LOAD = 1.0
@@ -74,10 +76,27 @@ def facts_of(
     for row in requests:
         try:
             of_request = [_step(rows) for rows in by_request[row.id]]
-            facts.append(_facts(row, of_request, members, groups[row.signer_group], servers))
+            facts.append(_facts(row, of_request, members, groups[_group_of(row)], servers))
         except Exception as error:
             unreadable[row.id] = error
     return facts, unreadable
+
+
+def names_of_groups(requests: Sequence[AnyRow]) -> set[str]:
+    """Return the signer groups of requests; an unreadable request has none."""
+    names = set()
+    for row in requests:
+        with contextlib.suppress(ValueError):
+            names.add(_group_of(row))
+    return names
+
+
+def _group_of(row: AnyRow) -> str:
+    """Return the group of the request's key; of an import, which has no key yet, its own."""
+    if row.signer_group is not None:
+        return str(row.signer_group)
+    wanted = CreateImport.model_validate_json(job_of(row.payload).request)
+    return str(wanted.signer_group)
 
 
 def member_of(row: AnyRow) -> Member:
@@ -100,7 +119,7 @@ def _facts(
     group: SignerGroup,
     servers: Sequence[str],
 ) -> Facts:
-    job = Job.model_validate_json(row.payload)
+    job = job_of(row.payload)
     target = None
     if row.kind == JobKind.REPAIR_SHARE:
         target = RepairShare.model_validate_json(job.request).signer

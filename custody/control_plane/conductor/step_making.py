@@ -11,7 +11,7 @@ from custody.control_plane.conductor.planning.facts import CEREMONY_OF, MAKES_SH
 from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.digests import digest_of
-from custody.wire.jobs import Job, JobKind, job_digest
+from custody.wire.jobs import Job, JobKind, KeyHolders, job_digest
 from custody.wire.possession import possession_request
 from custody.wire.requests import CREATE_SIGNATURE
 from custody.wire.signed_bytes import (
@@ -135,6 +135,7 @@ class StepMaker:
             evidence=begin.evidence,
             ceremony=begin.share_set_id if begin.kind in ABOUT_A_SET else None,
             created_at=request.created_at,
+            holders=_holders(asked.group) if begin.kind is JobKind.PREPARE_IMPORT else None,
             expires_at=now + self._lifetime if asked.may_outlive else request.expires_at,
         )
 
@@ -179,6 +180,10 @@ class StepMaker:
     def _server(self, asked: Asked) -> str:
         """In turn: another one for the next attempt, however many orders are given between them."""
         return asked.servers[(asked.job.id.int + asked.ceremonies_so_far) % len(asked.servers)]
+
+
+def _holders(group: SignerGroup) -> KeyHolders:
+    return KeyHolders(group=group.name, threshold=group.threshold, signers=group.signers)
 
 
 def _digest(begin: Begin, job: Job) -> bytes | None:

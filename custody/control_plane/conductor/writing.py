@@ -14,6 +14,7 @@ from custody.control_plane.conductor.planning.decisions import (
     End,
     Pause,
     Plan,
+    Prepared,
     Reason,
 )
 from custody.control_plane.conductor.planning.facts import MAKES_SHARES
@@ -28,7 +29,13 @@ from custody.control_plane.tables import JobState
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Protection
 from custody.wire.jobs import JobKind
-from custody.wire.outcomes import GeneratedKey, NothingMade, Outcome, OutcomeStatus
+from custody.wire.outcomes import (
+    GeneratedKey,
+    NothingMade,
+    Outcome,
+    OutcomeStatus,
+    PreparedImport,
+)
 from custody.wire.signed_bytes import SignedBytes
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -187,6 +194,8 @@ def final_change(one: Planned) -> Change:
     decision = one.plan.decision
     if isinstance(decision, Complete):
         return _completed(one.facts, decision.made)
+    if isinstance(decision, Prepared):
+        return _prepared(one.facts, decision)
     assert isinstance(decision, End)
     raw = _outcome(one.facts, decision.status, decision.reason, is_transient=False)
     state = JobState.DENIED if decision.status is OutcomeStatus.DENIED else JobState.FAILED
@@ -295,6 +304,17 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
             users="" if is_over else " ".join(sorted(made.attestations)),
         )
     )
+
+
+def _prepared(facts: Facts, prepared: Prepared) -> Change:
+    outcome = Outcome(
+        job_id=facts.request.id,
+        node=None,
+        status=OutcomeStatus.DONE,
+        result=PreparedImport(statements=prepared.statements),
+    )
+    raw = outcome.model_dump_json().encode()
+    return Change(_job_facts(facts), Note.RECORDED, JobState.DONE, raw)
 
 
 def _completed(facts: Facts, made: ShareSet) -> Change:

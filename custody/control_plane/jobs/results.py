@@ -141,10 +141,7 @@ def is_made_for(job: Job, attested: MadeFor | None) -> bool:
     """
     if attested is None or attested.endpoint is not job.endpoint:
         return False
-    signature, application = job.request_signature, attested.application
-    if application is not None and (
-        signature is None or signing_key_id(application) != signature.signing_key_id
-    ):
+    if not signed_by(job, attested.application):
         return False
     return attested.external_id == _request(job).external_id
 
@@ -157,6 +154,17 @@ def _announced(job: Job) -> bytes | None:
 def _request(job: Job) -> CreateWallet | CreateKey:
     body = CreateWallet if job.endpoint is Endpoint.WALLETS else CreateKey
     return body.model_validate_json(job.request)
+
+
+def signed_by(job: Job, application: bytes | None) -> bool:
+    """Return whether a node that names this application may have verified the job's signature.
+
+    A node that has not pinned the application's key names none.
+    """
+    if application is None:
+        return True
+    signature = job.request_signature
+    return signature is not None and signing_key_id(application) == signature.signing_key_id
 
 
 def _check_attestation(

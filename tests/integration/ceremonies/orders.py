@@ -12,10 +12,11 @@ from custody.wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, N
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.encoding import Model
 from custody.wire.group_sizes import MIN_THRESHOLD
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference, job_digest
 from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
 from custody.wire.requests import (
+    CreateImport,
     CreateKey,
     CreateWallet,
     RefreshKey,
@@ -222,6 +223,21 @@ def repair(key: Key, target: str, helpers: Sequence[str]) -> Order:
     return _ceremony(
         job, key, CeremonyKind.REPAIR, [*helpers, target], target=key.signers.index(target) + 1
     )
+
+
+def prepare_import(key: Key, *, group: str = SIGNER_GROUP) -> Order:
+    """``key``: its id is the import's. ``group``: that the application asks for."""
+    body = CreateImport(
+        store=Store.MPC,
+        signer_group=group,
+        scheme=key.algorithm.scheme,
+        curve=key.algorithm.curve,
+    )
+    job = _job(
+        uuid4(), JobKind.PREPARE_IMPORT, key.reference(), Endpoint.IMPORTS, body, step_of=key.id
+    )
+    holders = KeyHolders(group=SIGNER_GROUP, threshold=key.threshold, signers=key.signers)
+    return Order(job.model_copy(update={"holders": holders}))
 
 
 def promise(key: Key, evidence: Sequence[SignedBytes]) -> Order:

@@ -47,6 +47,7 @@ from mpc.bans.bans import Bans
 from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient
 from mpc.held_keys import SignerKeys
+from mpc.imports.import_keys import ImportKeys
 from mpc.peers import Peers
 from mpc.restored.marks import Marks
 from mpc.restored.watch import RestoreWatch, restore_state
@@ -137,6 +138,7 @@ class Party:
         delivery: DeliveryClient,
         loop: JobLoop,
         restore_watch: RestoreWatch,
+        import_keys: ImportKeys,
     ) -> None:
         self.name = name
         self.database = database
@@ -147,6 +149,7 @@ class Party:
         self.peers = Peers(pool)
         self.delivery = delivery
         self.restore_watch = restore_watch
+        self.import_keys = import_keys
         self._loop = loop
 
     @classmethod
@@ -177,6 +180,7 @@ class Party:
             restore_watch = RestoreWatch(pool, name, marks)
             await restore_watch.renew()
             shares, bans = Shares(pool, keys), Bans(pool, name, own.identity)
+            import_keys = ImportKeys(pool, keys)
             async with BanLocks(pool, name, bans) as locks:
                 copies, _, activities = open_layer4(settings, pool, own.identity, shares)
                 does = handlers(
@@ -184,6 +188,7 @@ class Party:
                     pool,
                     own.identity,
                     shares,
+                    import_keys,
                     bans,
                     locks,
                     delivery,
@@ -203,8 +208,9 @@ class Party:
                 tasks = [asyncio.create_task(activity()) for activity in activities]
                 try:
                     yield cls(
-                        name, database, pool, shares, bans, locks, delivery, loop, restore_watch
-                    )
+                        name, database, pool, shares, bans, locks, delivery, loop, restore_watch,
+                        import_keys,
+                    )  # fmt: skip
                 finally:
                     for task in tasks:
                         task.cancel()

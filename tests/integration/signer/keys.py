@@ -7,6 +7,9 @@ from uuid import UUID, uuid4
 
 from custody.database.pool import Pool
 from custody.node.handlers import RowChange
+from custody.wire.algorithms import Curve, Protection, Scheme
+from custody.wire.hybrid_keys import HybridPrivateKey
+from custody.wire.imports import IMPORT_KEY_LIFETIME, ImportKeyStatement, Wrapping
 from custody.wire.jobs import Endpoint
 from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
@@ -90,6 +93,28 @@ class SetOfShares:
 
 def new_key(protocol: Protocol = Protocol.FROST_ED25519) -> SetOfShares:
     return SetOfShares(parties.make_key(protocol.value, 2, 3))
+
+
+def import_key(
+    expires_at: datetime | None = None,
+) -> tuple[ImportKeyStatement, HybridPrivateKey]:
+    """What a signer states of an import key, and its private half."""
+    private_key = HybridPrivateKey.generate()
+    statement = ImportKeyStatement(
+        import_id=uuid4(),
+        application=None,
+        scheme=Scheme.EDDSA,
+        curve=Curve.ED25519,
+        protection=Protection.MPC,
+        wrapping=Wrapping.HPKE,
+        import_key=private_key.public_key,
+        expires_at=expires_at or datetime.now(UTC) + IMPORT_KEY_LIFETIME,
+        group=GROUP,
+        threshold=2,
+        signers=SIGNERS,
+        node=ME,
+    )
+    return statement, private_key
 
 
 async def put(pool: Pool, *rows: RowChange) -> None:

@@ -8,14 +8,15 @@ import pytest
 from asyncpg.exceptions import ForeignKeyViolationError
 
 from custody.database.pool import Pool
+from mpc.imports.import_keys import ImportKeys
 from mpc.shares.encryption_key import FileKey, create_key_file, load_key_file
 from mpc.shares.encryption_keys import EncryptionKeys
 from mpc.shares.shares import Shares
 from tests.integration.signer.commands import command, edit, rewrap_until_killed
-from tests.integration.signer.keys import SetOfShares, activate, found, new_key, put
+from tests.integration.signer.keys import SetOfShares, activate, found, import_key, new_key, put
 
 COUNT = 5
-STATEMENTS = 11
+STATEMENTS = 12
 """That a rewrap of so many shares, two at a time, consists of."""
 
 
@@ -71,6 +72,18 @@ async def test_every_share_is_under_the_new_key_and_the_old_one_is_named_as_unus
     assert said["unused"] == [f"{key.id} ({config.parent / 'encryption.key'})"]
     assert await under(pool) == await known(pool) == {after.id}
     assert await all_open(pool, made, after)
+
+
+async def test_import_keys_are_erased_with_the_key_that_they_are_under(
+    pool, made, config: Path, keys: EncryptionKeys, new: Path
+):
+    import_keys = ImportKeys(pool, keys)
+    statement, private_key = import_key()
+    await put(pool, await import_keys.row(statement, private_key))
+    done = await command(config, "rewrap", "--new-key-file", new, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert await import_keys.find(statement.import_id) is None
+    assert await known(pool) == {load_key_file(new).id}
 
 
 async def test_the_shares_themselves_stay_as_they_are(pool, made, config: Path, new: Path):

@@ -17,6 +17,7 @@ import hsm_driver
 import mpc.bans
 import mpc.ceremonies
 import mpc.handlers
+import mpc.imports
 import mpc.layer4
 import mpc.restored
 import mpc.shares
@@ -213,6 +214,7 @@ NODE_PACKAGES = (
     mpc.bans,
     mpc.ceremonies,
     mpc.handlers,
+    mpc.imports,
     mpc.layer4,
     mpc.restored,
     mpc.shares,

@@ -29,6 +29,7 @@ from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
 from custody.wire.signed_bytes import SignedBytes, pre_authentication_encoding
 from custody.wire.tickets import Protocol
 from hsm_driver.key_copies import bound_to
+from mpc.imports import import_keys
 from mpc.shares.stored_share import associated_data
 from tests.unit.wire.protocol_examples import text_of_all_pages
 
@@ -116,6 +117,7 @@ CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy
         host_signing.associated_data,
         (st.sampled_from(sorted(ALGORITHMS, key=str)), few),
     ),
+    Domain.IMPORT_KEY: (import_keys.associated_data, (ids, few)),
     Domain.KEY_COPY: (bound_to, (ids,)),
     Domain.KEY_PROOF: (
         proof_value,

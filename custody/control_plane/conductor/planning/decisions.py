@@ -64,11 +64,18 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """All n have stated an import key: the request is Done. ``statements``: by index."""
+
+    statements: tuple[SignedBytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """Nothing to do for now: a step is under way, a pause is not over, or all is done."""
 
 
-Decision = Begin | Pause | End | Complete | Rest
+Decision = Begin | Pause | End | Complete | Prepared | Rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ DECIDING = (
     JobKind.GENERATE_KEY,
     JobKind.REFRESH_KEY,
     JobKind.REPAIR_SHARE,
+    JobKind.PREPARE_IMPORT,
 )
 """The kinds whose No is a signer's No to the request."""
 

@@ -14,6 +14,7 @@ from custody.control_plane.conductor.planning.decisions import (
     Ended,
     Pause,
     Plan,
+    Prepared,
     Rest,
 )
 from custody.control_plane.conductor.planning.endings import ending_of, failure_of
@@ -24,6 +25,7 @@ from custody.control_plane.conductor.planning.facts import (
     Request,
 )
 from custody.control_plane.conductor.planning.history import DECIDING, is_no
+from custody.control_plane.conductor.planning.preparing import next_preparation_step
 from custody.control_plane.conductor.planning.servers import no_server
 from custody.control_plane.conductor.planning.set_making import next_change_step, remove_set
 from custody.control_plane.conductor.planning.share_sets import (
@@ -76,11 +78,20 @@ def plan(request: Request, jitter: float) -> Plan:
 def _next(request: Request) -> Decision:
     if request.is_final:
         return _clean_up(request)
-    is_sign = request.kind is JobKind.SIGN
-    decision = next_signing_step(request) if is_sign else next_change_step(request)
+    decision = _next_step_by_kind(request)
     if isinstance(decision, Begin) and decision.kind in CEREMONY_OF:
         return no_server(request) or decision
     return decision
+
+
+def _next_step_by_kind(request: Request) -> Decision:
+    match request.kind:
+        case JobKind.SIGN:
+            return next_signing_step(request)
+        case JobKind.PREPARE_IMPORT:
+            return next_preparation_step(request)
+        case _:
+            return next_change_step(request)
 
 
 def _may_overtake(request: Request) -> bool:
@@ -89,7 +100,7 @@ def _may_overtake(request: Request) -> bool:
 
 def _continues_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     """Cleaning up, an end, and another signer in place of one that said No need no pause."""
-    if isinstance(decision, End | Complete | Pause):
+    if isinstance(decision, End | Complete | Prepared | Pause):
         return True
     if isinstance(decision, Begin) and decision.kind in CLEANING:
         return kind not in CLEANING

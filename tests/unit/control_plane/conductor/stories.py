@@ -107,11 +107,11 @@ def made(
     return step(kind, said, ending, id=id_, share_set_id=id_, is_unsettled=True, **more)
 
 
-def _done(result: Any) -> Outcome:
+def done(result: Any) -> Outcome:
     return Outcome(job_id=KEY_ID, node="x", status=OutcomeStatus.DONE, result=result)
 
 
-def _signed(payload: bytes) -> SignedBytes:
+def signed(payload: bytes) -> SignedBytes:
     return SignedBytes(payload=payload, signature=b"", signing_key_id="")
 
 
@@ -119,12 +119,12 @@ def confirmed(
     signer: str, public_key: bytes = PUBLIC_KEY, protocol: Protocol = Protocol.FROST_ED25519
 ) -> Outcome:
     said = _of_share(Confirmation, signer, public_key, protocol)
-    return _done(PreparedShare(confirmation=_signed(said.model_dump_json().encode())))
+    return done(PreparedShare(confirmation=signed(said.model_dump_json().encode())))
 
 
 def promised(signer: str, generation: int = 0) -> Outcome:
     said = _of_share(Promise, signer, PUBLIC_KEY).model_copy(update={"generation": generation})
-    return _done(PromisedShare(promise=_signed(said.model_dump_json().encode())))
+    return done(PromisedShare(promise=signed(said.model_dump_json().encode())))
 
 
 def _of_share(
@@ -151,7 +151,7 @@ def _of_share(
 
 
 def abandoned(signer: str) -> Outcome:
-    return _done(AbandonedShare(abandonment=_signed(signer.encode())))
+    return done(AbandonedShare(abandonment=signed(signer.encode())))
 
 
 def activated(signer: str) -> Outcome:
@@ -169,15 +169,15 @@ def activated(signer: str) -> Outcome:
         signers=list(THREE),
         node=signer,
     )
-    return _done(ActivatedShare(attestation=_signed(said.model_dump_json().encode())))
+    return done(ActivatedShare(attestation=signed(said.model_dump_json().encode())))
 
 
 def approved() -> Outcome:
-    return _done(Approved())
+    return done(Approved())
 
 
 def nothing() -> Outcome:
-    return _done(NothingMade())
+    return done(NothingMade())
 
 
 def in_the_way(shares: UUID) -> Outcome:

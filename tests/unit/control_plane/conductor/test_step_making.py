@@ -11,7 +11,7 @@ from custody.control_plane.conductor.settings import CeremoniesSection
 from custody.control_plane.conductor.step_making import Asked, StepMaker
 from custody.wire.algorithms import Curve, Scheme
 from custody.wire.delivery import DeliveryTicket
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference
 from custody.wire.signed_bytes import DELIVERY_TICKET_TYPE, TICKET_TYPE, PinnedKeys, SigningKey
 from custody.wire.tickets import Ticket
 from mpc.ceremonies.tickets import unlike_field
@@ -82,3 +82,19 @@ def test_an_order_has_neither_ticket():
     maker = StepMaker(SigningKey(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
     step = maker.make(asked(uuid4(), 0, 0), Begin(JobKind.ABANDON, THREE, uuid4(), 0))
     assert (step.ticket, step.delivery_ticket) == (None, None)
+
+
+def test_only_a_step_for_import_keys_names_the_group_that_will_hold_the_key():
+    """Signers learn the group from a ticket otherwise, and earlier versions refuse the field."""
+    maker = StepMaker(SigningKey(Ed25519PrivateKey.generate()), CeremoniesSection(), SERVERS, 900)
+    for begin in (Begin(JobKind.PREPARE_IMPORT, THREE, None, 0), GENERATE):
+        step = maker.make(asked(uuid4(), 0, 0), begin)
+        assert step.job is not None
+        job = Job.model_validate_json(step.job.payload)
+        is_import = begin is not GENERATE
+        assert (step.ticket is None) is is_import
+        assert (b'"holders"' in step.job.payload) is is_import
+        if is_import:
+            assert job.holders == KeyHolders(
+                group=GROUP.name, threshold=GROUP.threshold, signers=GROUP.signers
+            )
