@@ -27,6 +27,7 @@ from devstack.token import Token
 from tests.commands import run_command
 from tests.faults.conftest import LonelyDriver, lonely_driver
 from tests.faults.hostile_control_plane import HostileControlPlane, generate_job
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_with_clocks_that_disagree_nothing_is_done(
             assert Outcome.model_validate_json(given.first()).status is OutcomeStatus.DONE
 
 
-def test_a_driver_says_that_its_master_key_is_due_for_rotation(
+def test_a_driver_says_that_its_master_key_is_due_and_that_it_sends_audit_records(
     tmp_path: Path,
     plane: HostileControlPlane,
     driver_database: str,
@@ -277,11 +278,17 @@ def test_a_driver_says_that_its_master_key_is_due_for_rotation(
             "ALTER TABLE master_keys ALTER first_seen SET DEFAULT now() - interval '740 days'"
         )
     with lonely_driver(tmp_path, plane, driver_database, token, node_leaf) as lonely:
-        lonely.driver.start()
+        text = lonely.driver.config.read_text()
+        assert "send_audit_records = false" in text
+        sends = text.replace("send_audit_records = false", "send_audit_records = true")
+        lonely.driver.config.write_text(sends)
+        lonely.driver.start(wait=False)
+        heartbeat = plane.wait_for_heartbeat()
+        assert heartbeat.sends_audit_records
         url = f"http://{LOCALHOST}:{lonely.driver.health_port}"
         answer, metrics = httpx.get(f"{url}/readyz"), httpx.get(f"{url}/metrics")
-    assert answer.status_code == 200
     [warning] = [each for each in answer.json()["warnings"] if "rotate_after_days" in each]
+    assert warning in heartbeat.health.warnings
     assert "master key custody/1 was first used on" in warning
     assert 'custody_key_rotation_days_left{key="custody/1"} -10.0' in metrics.text
 
@@ -299,7 +306,9 @@ def test_a_driver_that_can_make_no_key_says_so(
         config = lonely.driver.config
         named = '[hsm]\nwrap_mechanisms = ["AES_KEY_WRAP"]'
         config.write_text(config.read_text().replace("[hsm]", named, 1))
-        lonely.driver.start()
+        lonely.driver.start(wait=False)
+        assert not plane.wait_for_heartbeat().sends_audit_records
+        wait_until(lonely.driver.is_ready)
         answer = httpx.get(f"http://{LOCALHOST}:{lonely.driver.health_port}/readyz")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
