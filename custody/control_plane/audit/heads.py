@@ -181,7 +181,9 @@ def open_head(node: str, identity: bytes, signed: SignedBytes) -> AuditHead:
     except BadSignedBytes as bad:
         raise BadHead(f"an audit head is not signed by the node's identity key: {bad}") from None
     except ValidationError:
-        raise BadHead("what the node signed as its audit head is none") from None
+        raise BadHead(
+            "the node signed, as its audit head, something that is not an audit head"
+        ) from None
     if head.node != node:
         raise BadHead(f"the node sent an audit head of another node, {head.node}")
     return head

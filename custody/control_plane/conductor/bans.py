@@ -81,7 +81,7 @@ def open_ban(signer: str, identity: bytes, signed: SignedBytes) -> Ban:
     except BadSignedBytes as bad:
         raise BadBan(f"it is not signed by the signer's identity key: {bad}") from None
     except ValidationError:
-        raise BadBan("what the signer signed as a ban is none") from None
+        raise BadBan("the signer signed, as a ban, something that is not a ban") from None
     if ban.signer != signer or ban.banned == signer:
         raise BadBan(f"it says that {ban.signer} bans {ban.banned}")
     return ban

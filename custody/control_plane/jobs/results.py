@@ -174,7 +174,9 @@ def _check_attestation(
     try:
         attested = Attestation.model_validate_json(signed.payload)
     except ValidationError:
-        raise BadResult("the attestation is none") from None
+        raise BadResult(
+            "the node signed, as an attestation, something that is not an attestation"
+        ) from None
     if (attested.key_id, attested.node) != (outcome.job_id, outcome.node):
         raise BadResult("the attestation is of another key or node")
     if (attested.scheme, attested.curve) != (result.scheme, result.curve):
@@ -194,7 +196,9 @@ def _check_import(outcome: Outcome, result: PreparedImport, job: Job) -> None:
     try:
         said = ImportKeyStatement.model_validate_json(result.statements[0].payload)
     except ValidationError:
-        raise BadResult("the statement about the import key is none") from None
+        raise BadResult(
+            "the node signed, as a statement about its import key, something else"
+        ) from None
     if (said.import_id, said.node) != (job.id, outcome.node):
         raise BadResult("the statement is of another import or node")
     if Algorithm(said.scheme, said.curve) != job.key.algorithm:

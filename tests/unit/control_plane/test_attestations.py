@@ -130,5 +130,5 @@ def test_an_attestation_of_another_algorithm_is_no_result():
 
 
 def test_what_is_no_attestation_is_no_result():
-    with pytest.raises(BadResult, match="the attestation is none"):
+    with pytest.raises(BadResult, match="something that is not an attestation"):
         made_with(SIGNER.sign(ATTESTATION_TYPE, b"{}"))
