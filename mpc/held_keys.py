@@ -96,4 +96,5 @@ def attestation_of(share: StoredShare, node: str) -> Attestation:
         threshold=share.threshold,
         signers=list(share.signers),
         node=node,
+        imported=share.is_imported,
     )

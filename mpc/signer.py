@@ -37,6 +37,7 @@ from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_repeatedly
 from mpc.delivery_clocks import DeliveryClocks
 from mpc.handlers.import_preparation import PrepareImport
+from mpc.handlers.importing import ImportKey
 from mpc.handlers.key_generation import GenerateKey
 from mpc.handlers.orders import Abandon, ActivateKey, Approve, Discard, Promise
 from mpc.handlers.preparation import Preparation
@@ -195,9 +196,12 @@ def handlers(
         JobKind.APPROVE.value: Approve(shares),
         JobKind.PREPARE_IMPORT.value: PrepareImport(admission, import_keys, signer),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
+        JobKind.IMPORT_KEY.value: ImportKey(admission, ceremonies, preparation, import_keys),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
         JobKind.PROMISE.value: Promise(admission, shares, preparation, restore_watch, copies),
-        JobKind.ACTIVATE_KEY.value: ActivateKey(admission, shares, preparation, signer, copies),
+        JobKind.ACTIVATE_KEY.value: ActivateKey(
+            admission, shares, preparation, signer, import_keys, copies
+        ),
         JobKind.SIGN.value: Sign(admission, shares, signing),
         JobKind.REFRESH_KEY.value: RefreshKey(admission, ceremonies, shares, preparation),
         JobKind.REPAIR_SHARE.value: RepairShare(

@@ -14,6 +14,7 @@ from custody.node.wanted import signed_bytes, wanted_signature
 from custody.wire.algorithms import Store
 from custody.wire.digests import is_bare_hash
 from custody.wire.encoding import HexBytes, Model
+from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.mistakable import Mistakable, could_be
 from custody.wire.requests import SignHash, SignRequest, SignTransaction
@@ -27,6 +28,8 @@ GATED = {
     Endpoint.SIGNATURES: JobKind.SIGN,
     Endpoint.REFRESHES: JobKind.REFRESH_KEY,
     Endpoint.REPAIRS: JobKind.REPAIR_SHARE,
+    Endpoint.WALLETS: JobKind.IMPORT_KEY,
+    Endpoint.KEYS: JobKind.IMPORT_KEY,
 }
 """The job kind that the gate approves for a request to an endpoint."""
 
@@ -80,8 +83,15 @@ class ShownRepair(Model):
     signer: str
 
 
+class ShownImport(Model):
+    """An import of a private key that exists already, by its public key."""
+
+    type: Literal["Import"] = "Import"
+    public_key: HexBytes
+
+
 Shown = Annotated[
-    ShownMessage | ShownTransaction | ShownHash | ShownRefresh | ShownRepair,
+    ShownMessage | ShownTransaction | ShownHash | ShownRefresh | ShownRepair | ShownImport,
     Field(discriminator="type"),
 ]
 
@@ -170,6 +180,8 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
             return digest, _shown_signature(request, digest, job.key)
         case Endpoint.REPAIRS:
             return job.request_digest, ShownRepair(signer=_repaired(job))
+        case Endpoint.WALLETS | Endpoint.KEYS:
+            return job.request_digest, ShownImport(public_key=_imported(job))
         case _:
             return job.request_digest, ShownRefresh()
 
@@ -199,6 +211,18 @@ def _repaired(job: Job) -> str:
         return _Repaired.model_validate_json(job.request).signer
     except ValidationError:
         raise Denied("malformed_request", "the request names no signer to repair") from None
+
+
+class _Imported(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    imported: ImportedKey
+
+
+def _imported(job: Job) -> bytes:
+    try:
+        return _Imported.model_validate_json(job.request).imported.public_key
+    except ValidationError:
+        raise Denied("malformed_request", "the request imports no key") from None
 
 
 def sign_question(key: bytes, body: bytes, now: datetime) -> str:

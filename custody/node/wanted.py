@@ -87,6 +87,7 @@ def made_for(work: Work) -> MadeFor:
         endpoint=job.endpoint,
         external_id=read_binding(job).external_id,
         application=work.signed_by,
+        imported=job.kind == JobKind.IMPORT_KEY,
     )
 
 

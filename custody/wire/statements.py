@@ -27,12 +27,20 @@ class MadeFor(Model):
     """The request that a key was made for, as a node knows it.
 
     ``application``: the public key of the application that signed the request. Null if the node has
-    not verified a signature: then only the control plane says who asked.
+    not verified a signature: then only the control plane says who asked. ``imported``: the request
+    contained the private key, encrypted to the nodes.
     """
 
     endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS]
     external_id: ExternalId | None
     application: IdentityKey | None
+    imported: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before_for_a_generated_key(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        return _without_false_imported(serialize(self))
 
 
 class ShareStatement(Model):
@@ -127,11 +135,7 @@ class Attestation(Model):
     def _as_before_for_a_generated_key(
         self, serialize: SerializerFunctionWrapHandler
     ) -> dict[str, object]:
-        """Leave out a false ``imported``: readers of earlier versions do not know the field."""
-        fields: dict[str, object] = serialize(self)
-        if not self.imported:
-            fields.pop("imported", None)
-        return fields
+        return _without_false_imported(serialize(self))
 
     @property
     def agreed(self) -> dict[str, object]:
@@ -151,3 +155,8 @@ class Ban(Model):
     reason: str
     ceremony: UUID | None
     at: AwareDatetime
+
+
+def _without_false_imported(fields: dict[str, object]) -> dict[str, object]:
+    """Leave out a false ``imported``: readers of earlier versions do not know the field."""
+    return {name: value for name, value in fields.items() if name != "imported" or value}

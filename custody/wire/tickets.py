@@ -43,12 +43,18 @@ def protocol_of(algorithm: Algorithm) -> Protocol:
 class CeremonyKind(StrEnum):
     GENERATE = "Generate"
     """Distributed key generation, by all n."""
+    IMPORT = "Import"
+    """All n take a sub-share of an existing private key, and refresh their shares at once."""
     SIGN = "Sign"
     """t of the n sign."""
     REFRESH = "Refresh"
     """All n replace their shares; the key stays."""
     REPAIR = "Repair"
     """t signers make the share of a signer again that has lost it."""
+
+
+NEW_KEY = frozenset({CeremonyKind.GENERATE, CeremonyKind.IMPORT})
+"""The kinds that make the first shares of a key."""
 
 
 class Participant(Model):
@@ -61,10 +67,10 @@ class Participant(Model):
 class Ticket(Model):
     """A ticket. ``job_id`` and ``job_digest`` bind it to one job; ``ceremony`` is used once.
 
-    ``generation`` counts a key's sets of shares from 0: the generation of the set that Generate
-    or Refresh makes, or that Sign or Repair uses. ``share_set_id`` is the ceremony that made the
-    used set (null for Generate). ``participants`` are in order of their index. ``target`` is the
-    index of the share that Repair makes.
+    ``generation`` counts a key's sets of shares from 0: the generation of the set that Generate,
+    Import or Refresh makes, or that Sign or Repair uses. ``share_set_id`` is the ceremony that made
+    the used set (null for Generate and Import). ``participants`` are in order of their index.
+    ``target`` is the index of the share that Repair makes.
 
     Delivery servers never see a ticket: they get a DeliveryTicket (custody/wire/delivery.py).
     """
@@ -117,8 +123,8 @@ class Ticket(Model):
             raise ValueError("only Repair has a target, and must have one")
         if self.target is not None and self.target not in indices:
             raise ValueError("the target does not take part")
-        if (self.share_set_id is None) != (self.kind is CeremonyKind.GENERATE):
-            raise ValueError("only Generate starts without shares, and it must")
+        if (self.share_set_id is None) != (self.kind in NEW_KEY):
+            raise ValueError("only Generate and Import start without shares, and they must")
         return self
 
     @property
@@ -128,5 +134,5 @@ class Ticket(Model):
                 return self.threshold
             case CeremonyKind.REPAIR:
                 return self.threshold + 1
-            case CeremonyKind.GENERATE | CeremonyKind.REFRESH:
+            case CeremonyKind.GENERATE | CeremonyKind.IMPORT | CeremonyKind.REFRESH:
                 return len(self.signers)

@@ -8,13 +8,14 @@ from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import JobKind
-from custody.wire.tickets import CeremonyKind, Ticket, protocol_of
+from custody.wire.tickets import NEW_KEY, CeremonyKind, Ticket, protocol_of
 from mpc.restored.watch import LARGEST_OFFSET
 
 LONGEST_CEREMONY = timedelta(minutes=30)
 
 CEREMONY_OF = {
     JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
+    JobKind.IMPORT_KEY: CeremonyKind.IMPORT,
     JobKind.SIGN: CeremonyKind.SIGN,
     JobKind.PROVE_KEY: CeremonyKind.SIGN,
     JobKind.REFRESH_KEY: CeremonyKind.REFRESH,
@@ -58,7 +59,7 @@ def require_ticket(
             raise Refused("bad_ticket", f"the ticket's {name} is not that of its job")
     if job.kind not in (JobKind.SIGN,) and ticket.ceremony != job.id:
         raise Refused("bad_ticket", "the ticket's ceremony is not the job")
-    if ticket.kind is CeremonyKind.GENERATE and ticket.generation != 0:
+    if ticket.kind in NEW_KEY and ticket.generation != 0:
         # a later one would take the place of the key that is in use
         raise Refused("bad_ticket", "a key that is made has shares of generation 0")
     _require_same_meeting(ticket, work.delivery_ticket)

@@ -36,6 +36,7 @@ from mpc.handlers.evidence import (
     told_by_others,
 )
 from mpc.handlers.preparation import Preparation
+from mpc.imports.import_keys import ImportKeys
 from mpc.restored.watch import RestoreWatch
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import StoredShare
@@ -89,6 +90,7 @@ class ActivateKey:
     """Takes a set into use once all n have promised to keep it; erases the one before.
 
     A share that was promised while Layer 4 was off may be without a copy: it is required here too.
+    The import key of an imported key is erased with it.
     """
 
     carries_request: ClassVar[bool] = False
@@ -97,6 +99,7 @@ class ActivateKey:
     shares: Shares
     preparation: Preparation
     signer: SigningKey
+    import_keys: ImportKeys
     copies: ShareCopies | None = None
 
     async def handle(self, work: Work) -> Handled:
@@ -115,10 +118,13 @@ class ActivateKey:
             await self.copies.require_stored(stored)
         made_for = stored.made_for or told_by_others(promises, quorum.me)
         attestation = self._attest(job, stored, made_for, quorum.me)
+        rows = [] if stored.is_active else [self.shares.activate_row(stored, made_for)]
+        if rows and stored.is_imported:
+            rows.append(self.import_keys.erase_row(stored.key_id))
         return Handled(
             result=ActivatedShare(attestation=attestation),
             audit=_audit_details(stored),
-            rows=[] if stored.is_active else [self.shares.activate_row(stored, made_for)],
+            rows=rows,
         )
 
     def _attest(
@@ -138,6 +144,7 @@ class ActivateKey:
             threshold=stored.threshold,
             signers=list(stored.signers),
             node=me,
+            imported=made_for is not None and made_for.imported,
         )
         return self.signer.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
 

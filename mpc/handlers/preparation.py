@@ -13,7 +13,7 @@ from custody.wire.jobs import Job
 from custody.wire.outcomes import PreparedShare
 from custody.wire.signed_bytes import CONFIRMATION_TYPE, PROMISE_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Confirmation, MadeFor, Promise, ShareStatement
-from custody.wire.tickets import CeremonyKind, Ticket
+from custody.wire.tickets import NEW_KEY, Ticket
 from mpc._native import Share
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState, StoredShare
@@ -44,7 +44,7 @@ class Preparation:
                 transient=True,
                 shares=waiting.set,
             )
-        if ticket.kind is CeremonyKind.GENERATE and await self._shares.known(ticket.key_id):
+        if ticket.kind in NEW_KEY and await self._shares.known(ticket.key_id):
             raise Denied("key_exists", "the key was in use here, and is not made again")
 
     async def prepare(

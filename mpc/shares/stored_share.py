@@ -141,6 +141,11 @@ class StoredShare:
         return self.state in IN_USE
 
     @property
+    def is_imported(self) -> bool:
+        """Return whether the private key came from an application; False if it is not known."""
+        return self.made_for is not None and self.made_for.imported
+
+    @property
     def unproved_with(self) -> tuple[str, ...]:
         """Return the other signers that it has not signed with yet."""
         signed = {*self.proved_with, self.signers[self.index - 1]}

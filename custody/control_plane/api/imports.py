@@ -22,10 +22,9 @@ from custody.control_plane.api.requests import (
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, created, submit
 from custody.control_plane.api.waiting import wait_for
-from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.problems import Code
 from custody.control_plane.resources.external_ids import Settled
 from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
-from custody.wire.algorithms import Store
 from custody.wire.requests import CreateImport
 from custody.wire.resources import Import, Page
 
@@ -109,17 +108,8 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-def require_importable(store: Store) -> None:
-    """Raise ProblemError for a store whose nodes import no keys."""
-    if store is Store.MPC:
-        raise ProblemError(
-            Code.INVALID_REQUEST, "store: this version imports keys of store hsm only."
-        )
-
-
 async def _create(services: Services, posted: Posted[CreateImport]) -> Settled:
     body = posted.body
-    require_importable(body.store)
     group = services.groups.serving(body.store)
     draft = services.job_maker.prepare_import(posted.for_group(group), body)
 

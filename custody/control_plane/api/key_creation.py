@@ -2,7 +2,6 @@
 
 from typing import TypeVar
 
-from custody.control_plane.api.imports import require_importable
 from custody.control_plane.api.requests import Posted
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
@@ -30,8 +29,6 @@ async def create(services: Services, posted: Posted[AnyCreate]) -> Settled:
     """Ask a group of nodes to make or import a key. Raises ProblemError."""
     body = posted.body
     imported = body.imported
-    if imported is not None:
-        require_importable(body.store)
     group = services.groups.serving(body.store)
     draft = services.job_maker.generate_key(posted.for_group(group), body)
     key = draft.job.key

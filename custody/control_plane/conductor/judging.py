@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from custody.control_plane.jobs.results import (
     BadResult,
     KeyFacts,
+    announced_import,
     check_result,
     is_made_for,
     job_of,
@@ -144,10 +145,12 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
             )  # fmt: skip
         case JobKind.PROVE_KEY, MadeSignature():
             _check_proof(job, result)
-        case ((JobKind.GENERATE_KEY | JobKind.REFRESH_KEY), PreparedShare()):
+        case ((JobKind.GENERATE_KEY | JobKind.IMPORT_KEY | JobKind.REFRESH_KEY), PreparedShare()):
             confirmed = _opened(Confirmation, CONFIRMATION_TYPE, identity, result.confirmation)
             _check_share(confirmed, task.step_id, job, signer)
             _check_against_ticket(task, confirmed)
+            if task.kind is JobKind.IMPORT_KEY:
+                _check_imported(confirmed, job)
         case ((JobKind.PROMISE | JobKind.ABANDON), PromisedShare()):
             promised = _opened(Promise, PROMISE_TYPE, identity, result.promise)
             _check_share(promised, job.ceremony, job, signer)
@@ -206,6 +209,15 @@ def _check_against_ticket(task: GivenTask, said: Confirmation) -> None:
         _require(f"confirmation's {name}", getattr(said, name) == getattr(ticket, name))
 
 
+def _check_imported(said: Confirmation, job: Job) -> None:
+    """Check that the share is of the key that the application has announced."""
+    imported = announced_import(job)
+    if imported is None:
+        raise BadResult("the request imports no key")
+    announced = (imported.public_key, imported.chain_code)
+    _require("confirmation", (said.public_key, said.chain_code) == announced)
+
+
 def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
     """Check that the attested set is the one that all n promised: the order has their promises."""
     said = _opened(Attestation, ATTESTATION_TYPE, identity, signed)
@@ -213,6 +225,7 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
     key = job.key
     if job.endpoint in (Endpoint.WALLETS, Endpoint.KEYS):
         _require("attestation", is_made_for(job, said.made_for))
+        _require("attestation", said.imported == (announced_import(job) is not None))
     right = Attestation(
         key_id=key.id,
         made_for=said.made_for,
@@ -227,6 +240,7 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
         threshold=promised.threshold,
         signers=promised.signers,
         node=signer,
+        imported=said.made_for is not None and said.made_for.imported,
     )
     _require("attestation", said == right)
 

@@ -16,7 +16,7 @@ class CeremoniesSection(Section):
     sign_seconds: Seconds = 15
     """For a quorum to sign."""
     keys_seconds: Seconds = 120
-    """For all signers to make, refresh or repair shares."""
+    """For all signers to make, import, refresh or repair shares."""
     order_seconds: Seconds = 30
     """For a signer to do an order, as activating a key, or to ask its owner's gate."""
     claim_seconds: Seconds = 3
@@ -35,7 +35,12 @@ class CeremoniesSection(Section):
         match kind:
             case JobKind.SIGN | JobKind.PROVE_KEY:
                 return self.sign_seconds
-            case JobKind.GENERATE_KEY | JobKind.REFRESH_KEY | JobKind.REPAIR_SHARE:
+            case (
+                JobKind.GENERATE_KEY
+                | JobKind.IMPORT_KEY
+                | JobKind.REFRESH_KEY
+                | JobKind.REPAIR_SHARE
+            ):
                 return self.keys_seconds
             case _:
                 return self.order_seconds

@@ -17,7 +17,7 @@ from custody.control_plane.conductor.planning.decisions import (
     Prepared,
     Reason,
 )
-from custody.control_plane.conductor.planning.facts import MAKES_SHARES
+from custody.control_plane.conductor.planning.facts import MAKES_KEYS, MAKES_SHARES
 from custody.control_plane.conductor.planning.obstacles import BUSY
 from custody.control_plane.conductor.planning.share_sets import ShareSet, coming_set
 from custody.control_plane.conductor.reading import Facts
@@ -320,7 +320,7 @@ def _prepared(facts: Facts, prepared: Prepared) -> Change:
 def _completed(facts: Facts, made: ShareSet) -> Change:
     key = facts.job.key
     attested = made.attested()
-    is_new = facts.request.kind is JobKind.GENERATE_KEY
+    is_new = facts.request.kind in MAKES_KEYS
     address = None
     if is_new and key.network is not None:
         address = address_of(key.network, key.algorithm, attested.public_key)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import digest_of
-from custody.wire.imports import ImportKeyStatement
+from custody.wire.imports import ImportedKey, ImportKeyStatement
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     GeneratedKey,
@@ -121,7 +121,8 @@ def _check_key(outcome: Outcome, result: GeneratedKey, job: Job, key: KeyFacts) 
     made = Algorithm(result.scheme, result.curve)
     if made != key.algorithm:
         raise BadResult(f"a key of {made} was made, {key.algorithm} was asked for")
-    if job.kind == JobKind.IMPORT_KEY and result.public_key != _announced(job):
+    imported = announced_import(job) if job.kind == JobKind.IMPORT_KEY else None
+    if imported is not None and result.public_key != imported.public_key:
         raise BadResult("another key was imported than the request announces")
     try:
         check_public_key(made, result.public_key)
@@ -146,9 +147,9 @@ def is_made_for(job: Job, attested: MadeFor | None) -> bool:
     return attested.external_id == _request(job).external_id
 
 
-def _announced(job: Job) -> bytes | None:
-    imported = _request(job).imported
-    return None if imported is None else imported.public_key
+def announced_import(job: Job) -> ImportedKey | None:
+    """Return the key that a request to WALLETS or KEYS imports; None if a key is generated."""
+    return _request(job).imported
 
 
 def _request(job: Job) -> CreateWallet | CreateKey:

@@ -12,6 +12,7 @@ from custody.wire.algorithms import SCHNORR_SECP256K1, AddressType, Algorithm, N
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.encoding import Model
 from custody.wire.group_sizes import MIN_THRESHOLD
+from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference, job_digest
 from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
@@ -32,6 +33,7 @@ from custody.wire.signed_bytes import (
     SigningKey,
 )
 from custody.wire.tickets import (
+    NEW_KEY,
     SECRET_BYTES,
     CeremonyKind,
     Participant,
@@ -169,6 +171,17 @@ def shown_of(ticket: Ticket) -> DeliveryTicket:
 
 
 def generate(key: Key) -> Order:
+    return _new_key(key, JobKind.GENERATE_KEY, CeremonyKind.GENERATE, None)
+
+
+def import_key(key: Key, imported: ImportedKey) -> Order:
+    """``key``: as it will be, or without its public key."""
+    return _new_key(key, JobKind.IMPORT_KEY, CeremonyKind.IMPORT, imported)
+
+
+def _new_key(
+    key: Key, kind: JobKind, ceremony: CeremonyKind, imported: ImportedKey | None
+) -> Order:
     request: CreateKey | CreateWallet
     endpoint = Endpoint.KEYS
     if key.network is None:
@@ -177,6 +190,7 @@ def generate(key: Key) -> Order:
             curve=key.algorithm.curve,
             store=Store.MPC,
             signer_group=SIGNER_GROUP,
+            imported=imported,
         )
     else:
         endpoint = Endpoint.WALLETS
@@ -186,10 +200,11 @@ def generate(key: Key) -> Order:
             address_type=AddressType.P2TR if is_taproot else None,
             store=Store.MPC,
             signer_group=SIGNER_GROUP,
+            imported=imported,
         )
     reference = key.reference().model_copy(update={"public_key": None})
-    job = _job(uuid4(), JobKind.GENERATE_KEY, reference, endpoint, request, step_of=key.id)
-    return _ceremony(job, key, CeremonyKind.GENERATE, key.signers)
+    job = _job(uuid4(), kind, reference, endpoint, request, step_of=key.id)
+    return _ceremony(job, key, ceremony, key.signers)
 
 
 def sign(key: Key, quorum: Sequence[str], request: SignHash | SignMessage) -> Order:
@@ -289,7 +304,7 @@ def _ceremony(
         job_digest=job_digest(_payload(job)),
         key_id=key.id,
         generation=key.generation,
-        share_set_id=None if kind is CeremonyKind.GENERATE else key.shares,
+        share_set_id=None if kind in NEW_KEY else key.shares,
         protocol=protocol_of(key.algorithm),
         group=SIGNER_GROUP,
         threshold=key.threshold,

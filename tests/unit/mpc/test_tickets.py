@@ -11,7 +11,7 @@ from custody.node.errors import Failed, NotDone, Refused
 from custody.node.handlers import Work
 from custody.wire.delivery import DeliveryTicket
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, child_key_id
-from custody.wire.tickets import CeremonyKind, Participant, Protocol, Ticket
+from custody.wire.tickets import NEW_KEY, CeremonyKind, Participant, Protocol, Ticket
 from mpc.ceremonies.tickets import Quorum, require_ticket
 from mpc.restored.watch import LARGEST_OFFSET
 from tests.made_up_keys import made_up_key
@@ -132,18 +132,27 @@ def test_the_ceremony_of_a_step_is_the_step_itself():
 ALL = [Participant(signer=signer, index=index) for index, signer in enumerate(SIGNERS, 1)]
 
 
-def test_a_key_that_is_made_has_shares_of_generation_0():
-    one = job(JobKind.GENERATE_KEY)
+@pytest.mark.parametrize(
+    ("kind", "ceremony"),
+    [
+        (JobKind.GENERATE_KEY, CeremonyKind.GENERATE),
+        (JobKind.IMPORT_KEY, CeremonyKind.IMPORT),
+    ],
+)
+def test_a_key_that_is_made_or_imported_has_shares_of_generation_0(
+    kind: JobKind, ceremony: CeremonyKind
+):
+    one = job(kind)
     made: dict[str, Any] = {
-        "kind": CeremonyKind.GENERATE, "share_set_id": None, "participants": ALL, "digest": None
+        "kind": ceremony, "share_set_id": None, "participants": ALL, "digest": None
     }  # fmt: skip
     assert require_ticket(work(one, ticket_for(one, **made)), QUORUM, NOW).generation == 0
     assert code_of(one, ticket_for(one, **made, generation=1)) == "REFUSED bad_ticket"
 
 
-@pytest.mark.parametrize("kind", [CeremonyKind.GENERATE, CeremonyKind.REFRESH])
+@pytest.mark.parametrize("kind", [CeremonyKind.GENERATE, CeremonyKind.IMPORT, CeremonyKind.REFRESH])
 def test_a_key_is_made_and_refreshed_by_all_n(kind: CeremonyKind):
-    shares = None if kind is CeremonyKind.GENERATE else uuid4()
+    shares = None if kind in NEW_KEY else uuid4()
     ticket_for(job(), kind=kind, share_set_id=shares, participants=ALL)
     with pytest.raises(ValidationError):
         ticket_for(job(), kind=kind, share_set_id=shares, participants=ALL[:2])

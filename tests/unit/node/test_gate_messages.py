@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +15,7 @@ from custody.node.gate_messages import (
     BadAnswer,
     Decision,
     ShownHash,
+    ShownImport,
     ShownMessage,
     ShownRepair,
     ShownTransaction,
@@ -148,6 +150,37 @@ def test_a_repair_is_shown_with_its_signer_and_the_digest_of_the_request() -> No
     question = about(job)
     assert (question.kind, question.digest) == ("RepairShare", job.request_digest)
     assert question.decoded == ShownRepair(signer="s-2")
+
+
+def an_import() -> dict[str, object]:
+    return {
+        "store": "mpc",
+        "signer_group": "treasury",
+        "scheme": "EdDSA",
+        "curve": "ed25519",
+        "imported": {
+            "import_id": str(uuid4()),
+            "public_key": "0x" + SOLANA_KEY.hex(),
+            "commitments": ["0x" + SOLANA_KEY.hex()] * 2,
+            "sealed": {"s-1": "0x00", "s-2": "0x00"},
+        },
+    }
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.KEYS, Endpoint.WALLETS])
+@pytest.mark.parametrize("kind", ["ImportKey", "Approve"])
+def test_an_import_is_shown_with_its_public_key(endpoint: Endpoint, kind: str) -> None:
+    body = json.dumps(an_import()).encode()
+    job = job_around(body, kind=kind, endpoint=endpoint, step_of=uuid4())
+    question = about(job)
+    assert (question.kind, question.digest) == ("ImportKey", job.request_digest)
+    assert question.decoded == ShownImport(public_key=SOLANA_KEY)
+
+
+def test_a_request_for_a_new_key_is_not_an_import() -> None:
+    job = job_around(b'{"store": "mpc"}', kind="ImportKey", endpoint=Endpoint.KEYS)
+    with pytest.raises(Denied, match="imports no key"):
+        about(job)
 
 
 def test_the_refresh_that_follows_a_repair_is_decided_with_it() -> None:

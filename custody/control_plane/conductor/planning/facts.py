@@ -32,13 +32,16 @@ class Left:
 CEREMONY_OF = {
     JobKind.SIGN: CeremonyKind.SIGN,
     JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
+    JobKind.IMPORT_KEY: CeremonyKind.IMPORT,
     JobKind.PROVE_KEY: CeremonyKind.SIGN,
     JobKind.REFRESH_KEY: CeremonyKind.REFRESH,
     JobKind.REPAIR_SHARE: CeremonyKind.REPAIR,
 }
 """The kinds of jobs that signers do together; the others are orders to each by itself."""
 
-MAKES_SHARES = (JobKind.GENERATE_KEY, JobKind.REFRESH_KEY)
+MAKES_KEYS = (JobKind.GENERATE_KEY, JobKind.IMPORT_KEY)
+"""The kinds that make a key that was not there before. They need all n signers to the end."""
+MAKES_SHARES = (*MAKES_KEYS, JobKind.REFRESH_KEY)
 """The kinds that end with a new set of shares at all n."""
 
 

@@ -41,6 +41,7 @@ DECIDING = (
     JobKind.SIGN,
     JobKind.APPROVE,
     JobKind.GENERATE_KEY,
+    JobKind.IMPORT_KEY,
     JobKind.REFRESH_KEY,
     JobKind.REPAIR_SHARE,
     JobKind.PREPARE_IMPORT,

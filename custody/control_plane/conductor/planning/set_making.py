@@ -13,7 +13,7 @@ from custody.control_plane.conductor.planning.decisions import (
     Pause,
     Reason,
 )
-from custody.control_plane.conductor.planning.facts import Request
+from custody.control_plane.conductor.planning.facts import MAKES_KEYS, Request
 from custody.control_plane.conductor.planning.history import (
     banned_pairs,
     barred_pairs,
@@ -44,7 +44,7 @@ DISAGREE = "signers_disagree"
 
 
 def next_change_step(request: Request) -> Decision:
-    """Return the next step of GenerateKey, RefreshKey or RepairShare."""
+    """Return the next step of GenerateKey, ImportKey, RefreshKey or RepairShare."""
     sets = share_sets(request)
     for made in sets:
         decision = _next_step_for(request, made, is_last=made is sets[-1])
@@ -61,7 +61,7 @@ def next_change_step(request: Request) -> Decision:
 
 
 def new_generation(request: Request) -> int:
-    """Return the generation of the set that Generate or Refresh makes."""
+    """Return the generation of the set that Generate, Import or Refresh makes."""
     in_use = request.in_use
     return 0 if in_use.share_set_id is None else in_use.generation + 1
 
@@ -176,7 +176,7 @@ def _complete_without(
     """
     if not set(missing) <= unable(request, made):
         return None
-    is_change = request.kind is not JobKind.GENERATE_KEY
+    is_change = request.kind not in MAKES_KEYS
     if is_change and len(made.attestations) >= request.group.threshold:
         return Complete(made)
     who = ", ".join(missing)
@@ -192,15 +192,14 @@ def _complete_without(
 
 
 def _make(request: Request) -> Decision:
-    """Have all n make new shares together; for a refresh, with every owner's approval."""
+    """Have all n make new shares together; for all but a new key, with every owner's approval."""
     signers = request.group.signers
     banned = banned_pairs(request)
     end = hopeless(request, len(signers), signers, banned)
     if end is not None:
         return end
-    kind = JobKind.GENERATE_KEY
-    if request.kind is not JobKind.GENERATE_KEY:
-        kind = JobKind.REFRESH_KEY
+    kind = request.kind if request.kind in MAKES_KEYS else JobKind.REFRESH_KEY
+    if kind is not JobKind.GENERATE_KEY:
         unasked = _unasked(request, signers)
         if unasked:
             return _ask(request, unasked)

@@ -65,6 +65,10 @@ def generate(steps: tuple[Step, ...] = (), **more: Any) -> Request:
     return sign(steps, **({"kind": JobKind.GENERATE_KEY, "in_use": SharesInUse()} | more))
 
 
+def import_key(steps: tuple[Step, ...] = (), **more: Any) -> Request:
+    return generate(steps, **({"kind": JobKind.IMPORT_KEY} | more))
+
+
 def refresh(steps: tuple[Step, ...] = (), **more: Any) -> Request:
     return sign(steps, **({"kind": JobKind.REFRESH_KEY} | more))
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.control_plane.conductor.judging import GivenTask, judge
 from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Protection, Scheme, Store
 from custody.wire.encoding import Model
+from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -25,7 +26,7 @@ from custody.wire.outcomes import (
     Result,
 )
 from custody.wire.possession import possession_request
-from custody.wire.requests import SignHash, SignMessage
+from custody.wire.requests import CreateKey, SignHash, SignMessage
 from custody.wire.signatures import finish
 from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
@@ -44,6 +45,20 @@ KEY = PrivateKey()
 PUBLIC_KEY = KEY.public_key.format()
 STEP, KEY_ID, SHARES = uuid4(), uuid4(), uuid4()
 BODY = b'{"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", "external_id": "order-7"}'
+IMPORT = CreateKey(
+    scheme=Scheme.ECDSA,
+    curve=Curve.SECP256K1,
+    store=Store.MPC,
+    signer_group="treasury",
+    external_id="order-7",
+    imported=ImportedKey(
+        import_id=uuid4(),
+        public_key=PUBLIC_KEY,
+        commitments=(PUBLIC_KEY, PrivateKey().public_key.format()),
+        chain_code=bytes(32),
+        sealed=dict.fromkeys(SIGNERS, b"sealed"),
+    ),
+)
 REQUEST = SignHash(kind="Hash", hash=b"\x05" * 32)
 MADE_FOR = MadeFor(endpoint=Endpoint.KEYS, external_id="order-7", application=None)
 CONFIRMATION = Confirmation(
@@ -95,7 +110,10 @@ EVIDENCE = {
 
 
 def task(
-    kind: JobKind, public_key: bytes | None = PUBLIC_KEY, share_set_id: UUID | None = None
+    kind: JobKind,
+    public_key: bytes | None = PUBLIC_KEY,
+    share_set_id: UUID | None = None,
+    request: bytes = BODY,
 ) -> GivenTask:
     now = datetime.now(UTC)
     is_sign = kind is JobKind.SIGN
@@ -112,7 +130,7 @@ def task(
             public_key=public_key,
         ),
         endpoint=Endpoint.SIGNATURES if is_sign else Endpoint.KEYS,
-        request=REQUEST.model_dump_json().encode() if is_sign else BODY,
+        request=REQUEST.model_dump_json().encode() if is_sign else request,
         evidence=EVIDENCE.get(kind, ()),
         ceremony=share_set_id,
         created_at=now,
@@ -207,6 +225,50 @@ def test_a_signers_own_true_statements_count():
 def test_a_confirmation_of_something_else_is_a_fault(fields: dict[str, Any]):
     given = task(JobKind.GENERATE_KEY, None)
     assert fault_of(given, prepared(changed(CONFIRMATION, **fields))) is not None
+
+
+def importing(kind: JobKind, public_key: bytes | None = None, **more: Any) -> GivenTask:
+    return task(kind, public_key, request=IMPORT.model_dump_json().encode(), **more)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_right"),
+    [
+        ({}, True),
+        ({"public_key": PrivateKey().public_key.format()}, False),
+        ({"chain_code": b"\x01" * 32}, False),
+        ({"chain_code": None}, False),
+    ],
+)
+def test_the_confirmation_of_an_import_is_of_the_announced_key(
+    fields: dict[str, Any], is_right: bool
+):
+    said = prepared(changed(CONFIRMATION, **fields))
+    assert (fault_of(importing(JobKind.IMPORT_KEY), said) is None) is is_right
+
+
+def test_the_confirmation_of_an_import_needs_a_request_that_imports():
+    assert fault_of(task(JobKind.IMPORT_KEY, None), prepared()) is not None
+
+
+def test_an_attestation_says_whether_the_key_was_imported():
+    imported = MADE_FOR.model_copy(update={"imported": True})
+    true = changed(ATTESTATION, made_for=imported, imported=True)
+    half = changed(ATTESTATION, imported=True)
+    other_half = changed(ATTESTATION, made_for=imported)
+
+    def fault(given: GivenTask, attestation: Attestation) -> str | None:
+        said = ActivatedShare(attestation=signed(ATTESTATION_TYPE, attestation))
+        return fault_of(given, said)
+
+    given = importing(JobKind.ACTIVATE_KEY, PUBLIC_KEY, share_set_id=SHARES)
+    assert fault(given, true) is None
+    for wrong in (ATTESTATION, half, other_half):
+        assert fault(given, wrong) is not None
+    generated = task(JobKind.ACTIVATE_KEY, share_set_id=SHARES)
+    assert fault(generated, ATTESTATION) is None
+    for wrong in (true, half, other_half):
+        assert fault(generated, wrong) is not None
 
 
 def test_a_refresh_that_changes_the_key_is_a_fault():

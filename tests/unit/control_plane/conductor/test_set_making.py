@@ -30,6 +30,7 @@ from tests.unit.control_plane.conductor.stories import (
     THREE,
     abandoned,
     activated,
+    approved,
     begun,
     cannot,
     completed,
@@ -39,6 +40,7 @@ from tests.unit.control_plane.conductor.stories import (
     failed,
     further,
     generate,
+    import_key,
     in_the_way,
     made,
     nothing,
@@ -236,6 +238,40 @@ def test_a_refresh_uses_the_set_in_use_and_makes_the_next_generation():
     decision = begun(next_change_step(refresh(in_use=SharesInUse(3, SHARES))))
     assert (decision.kind, decision.share_set_id) == (JobKind.REFRESH_KEY, SHARES)
     assert decision.generation == 4
+
+
+def test_an_import_asks_every_gate_and_is_then_made_by_all_n():
+    members = {"a": Member(), "b": Member(has_gate=True), "c": Member(has_gate=True)}
+    decision = begun(next_change_step(import_key(members=members)))
+    assert (decision.kind, decision.signers) == (JobKind.APPROVE, ("b", "c"))
+    asked = step(JobKind.APPROVE, {"b": approved(), "c": approved()}, share_set_id=None)
+    decision = begun(next_change_step(import_key((asked,), members=members)))
+    assert (decision.kind, decision.signers) == (JobKind.IMPORT_KEY, THREE)
+    assert (decision.share_set_id, decision.generation) == (None, 0)
+
+
+def test_an_imported_set_is_proved_promised_and_used_by_all_n():
+    the_set = made(ALL_CONFIRMED, JobKind.IMPORT_KEY)
+    assert begun(next_change_step(import_key((the_set,)))).kind is JobKind.PROVE_KEY
+    promises = step(
+        JobKind.PROMISE, {signer: promised(signer) for signer in THREE}, share_set_id=the_set.id
+    )
+    decision = begun(next_change_step(import_key((the_set, promises))))
+    assert (decision.kind, decision.signers) == (JobKind.ACTIVATE_KEY, THREE)
+    said = {"a": activated("a"), "b": activated("b"), "c": cannot()}
+    activations = step(JobKind.ACTIVATE_KEY, said, Ending.FAILED, share_set_id=the_set.id)
+    # t signers are enough for a changed key, and not for one that is new
+    assert ended(next_change_step(import_key((the_set, promises, activations)))).code == "no_share"
+
+
+def test_a_signer_with_a_wrong_sub_share_ends_the_import():
+    said = {"a": cannot("bad_dealing"), "b": failed("peer_aborted"), "c": failed("peer_aborted")}
+    attempt = made(said, JobKind.IMPORT_KEY, Ending.FAILED)
+    gone = step(
+        JobKind.ABANDON, {signer: abandoned(signer) for signer in THREE}, share_set_id=attempt.id
+    )
+    reason = ended(next_change_step(import_key((attempt, gone))))
+    assert (reason.code, reason.node) == ("bad_dealing", "a")
 
 
 def test_a_refresh_asks_every_gate_first():
