@@ -24,9 +24,12 @@ from custody.client import (
     SignatureStatus,
     Store,
 )
+from custody.client.importing.private_key import PrivateKey
+from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.resources import RegisteredSigner
 from devstack.signer import Signer
 from devstack.stack import Stack
+from tests.acceptance.conftest import raw_client
 from tests.faults.mpc.conftest import (
     GROUP,
     SECONDS,
@@ -39,6 +42,7 @@ from tests.faults.mpc.conftest import (
     wait_for,
 )
 from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
+from tests.importing import import_bare_key, sealed
 
 AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
 Points = list[tuple[str, str]]
@@ -117,6 +121,50 @@ def test_a_key_is_made_wherever_a_signer_is_killed(stack: Stack, custody, victim
     assert is_active_everywhere(stack, done.id)
     nothing_is_left_over(stack, done.id)
     assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_a_key_is_imported_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
+    private_key = PrivateKey(EDDSA_ED25519, bytes(range(32)))
+    made: list[UUID] = []
+
+    def begin() -> None:
+        created = import_bare_key(api, private_key, imported, GROUP, wait=0)
+        made.append(UUID(created["id"]))
+
+    deaths = points("ImportKey") + TAKE_INTO_USE
+    with raw_client(stack) as api:
+        imported = sealed(api, private_key, GROUP)
+        die_at_each(
+            victim, tmp_path, deaths, begin, lambda: never_active_too_soon(stack, custody, made[0])
+        )
+    done = custody.get_key(made[0], wait=SECONDS)
+    assert (done.status, done.imported) == (KeyStatus.ACTIVE, True)
+    assert done.public_key == private_key.public_key
+    assert is_active_everywhere(stack, done.id)
+    nothing_is_left_over(stack, done.id)
+    for signer in stack.signers.all:
+        assert rows(signer, "SELECT FROM import_keys WHERE key_id = %s", done.id) == []
+    assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_import_keys_are_made_wherever_a_signer_is_killed(stack: Stack, victim, tmp_path):
+    private_key = PrivateKey(EDDSA_ED25519, bytes(32))
+    begun: list[str] = []
+
+    def begin() -> None:
+        body = {"store": "mpc", "signer_group": GROUP, "scheme": "EdDSA", "curve": "ed25519"}
+        begun.append(api.post("/v1/imports", json=body).json()["id"])
+
+    with raw_client(stack) as api:
+        die_at_each(victim, tmp_path, [("PrepareImport", at) for at in COMMIT], begin, lambda: None)
+        done = api.get(f"/v1/imports/{begun[0]}", params={"wait": int(SECONDS)}).json()
+        assert done["status"] == "Ready", done
+        assert (
+            import_bare_key(api, private_key, sealed(api, private_key, GROUP), GROUP)["status"]
+            == "Active"
+        )
 
 
 @pytest.mark.timeout(300)
