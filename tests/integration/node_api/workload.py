@@ -81,6 +81,7 @@ class Workload:
                     application_id=self.application_id,
                     network=network.value,
                     key_id=key.id,
+                    node_group=group,
                 )
             )
         await self._add(key, JobKind.GENERATE_KEY, Endpoint.WALLETS, body, key.id, group)
