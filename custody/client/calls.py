@@ -35,7 +35,7 @@ class Call(Generic[Answer]):
     method: str
     path: str
     read: Callable[[bytes], Answer] = field(repr=False)
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | list[str]] = field(default_factory=dict)
     body: bytes | None = None
     wish: "Wish | None" = None
     pause: float = 0
@@ -55,7 +55,7 @@ class Call(Generic[Answer]):
     @property
     def wait(self) -> float:
         """Seconds that the service may hold this call open."""
-        return float(self.query.get("wait", 0))
+        return float(str(self.query.get("wait", 0)))
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,11 @@ def content(body: BaseModel) -> bytes:
     return body.model_dump_json(exclude_none=True).encode()
 
 
-def get(path: str, model: type[AnyAnswer], **filters: str | None) -> Call[AnyAnswer]:
-    """Return a GET; ``filters`` are query parameters, left out if they are None."""
+def get(path: str, model: type[AnyAnswer], **filters: str | list[str] | None) -> Call[AnyAnswer]:
+    """Return a GET; ``filters`` are query parameters, left out if they are None.
+
+    A parameter with a list is repeated for each of its values.
+    """
     query = {name: value for name, value in filters.items() if value is not None}
     return Call("GET", path, partial(read_answer, model), query)
 

@@ -124,10 +124,31 @@ def get_wallet(
 
 
 def list_wallets(
-    *, status: KeyStatus | None = None, external_id: str | None = None
+    *,
+    status: KeyStatus | None = None,
+    external_id: str | None = None,
+    network: Network | None = None,
+    address: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+    owner: str | None = None,
 ) -> Call[Page[Wallet]]:
-    """Iterate over the application's wallets, newest first; pages are read as needed."""
-    return get("/v1/wallets", Page[Wallet], status=status, external_id=external_id)
+    """Iterate over the application's wallets, newest first; pages are read as needed.
+
+    Each argument is a filter. ``tags``: wallets with all of these. ``name`` and ``address``:
+    exactly this one. ``owner``: wallets whose key a node of this owner holds.
+    """
+    return get(
+        "/v1/wallets",
+        Page[Wallet],
+        status=status,
+        external_id=external_id,
+        network=network,
+        address=address,
+        name=name,
+        tag=list(tags) or None,
+        owner=owner,
+    )
 
 
 def update_wallet(
@@ -181,10 +202,25 @@ def get_key(key_id: UUID | str, *, external_id: str | None = None, wait: float =
 
 
 def list_keys(
-    *, status: KeyStatus | None = None, external_id: str | None = None
+    *,
+    status: KeyStatus | None = None,
+    external_id: str | None = None,
+    network: Network | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+    owner: str | None = None,
 ) -> Call[Page[Key]]:
-    """Iterate over the application's keys, newest first; pages are read as needed."""
-    return get("/v1/keys", Page[Key], status=status, external_id=external_id)
+    """Iterate over the application's keys, newest first; filters as for list_wallets."""
+    return get(
+        "/v1/keys",
+        Page[Key],
+        status=status,
+        external_id=external_id,
+        network=network,
+        name=name,
+        tag=list(tags) or None,
+        owner=owner,
+    )
 
 
 def update_key(

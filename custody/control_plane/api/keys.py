@@ -23,6 +23,9 @@ from custody.control_plane.api.requests import (
     Cursor,
     ExternalIdFilter,
     Limit,
+    NameFilter,
+    OwnerFilter,
+    TagFilter,
     Wait,
     body_of,
     read_posted,
@@ -95,6 +98,9 @@ def router(services: Services) -> APIRouter:
         store: Store | None = None,
         status: KeyStatus | None = None,
         external_id: ExternalIdFilter = None,
+        name: NameFilter = None,
+        tag: TagFilter = None,
+        owner: OwnerFilter = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
@@ -106,9 +112,10 @@ def router(services: Services) -> APIRouter:
             "store": store,
             "states": states_of(status),
             "external_id": external_id,
+            "name": name,
         }
         page = PageRequest(limit, cursor)
-        return answer(await services.keys.page(caller, filters, page))
+        return answer(await services.keys.page(caller, filters, page, tag, owner))
 
     @routes.get(
         "/{key_id}",

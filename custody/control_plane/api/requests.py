@@ -13,7 +13,7 @@ from custody.control_plane.bodies import read_body, require_strict_json
 from custody.control_plane.jobs.new_jobs import Submission
 from custody.control_plane.problems import Code, ProblemError, invalid
 from custody.control_plane.resources.pages import MAX_LIMIT
-from custody.wire.metadata import UpdateMetadata
+from custody.wire import metadata
 from custody.wire.requests import ExternalId
 from custody.wire.signed_bytes import DetachedSignature
 
@@ -40,17 +40,39 @@ ExternalIdFilter = Annotated[
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 """Printable ASCII: the names and addresses that lists are filtered by."""
 
-UPDATE_METADATA = TypeAdapter(UpdateMetadata)
+NameFilter = Annotated[
+    metadata.Name | None,
+    Query(description="Exactly this name. Several wallets or keys may have it."),
+]
+TagFilter = Annotated[
+    list[metadata.Tag] | None,
+    Query(
+        max_length=metadata.MAX_TAGS,
+        description="Only those with this tag. May be repeated: then those with all of the tags.",
+    ),
+]
+OwnerFilter = Annotated[
+    Name | None,
+    Query(
+        description="Only keys that a node of this owner holds: a signer of the key's signer "
+        "group, or a driver of its node group.",
+    ),
+]
+REPEATABLE = frozenset({"tag"})
+"""Parameters whose values all count."""
+
+UPDATE_METADATA = TypeAdapter(metadata.UpdateMetadata)
 
 Body = TypeVar("Body")
 
 
 def require_each_parameter_once(request: Request) -> None:
-    """Raise ProblemError for a query parameter that was sent twice.
+    """Raise ProblemError for a query parameter that was sent twice, unless it is REPEATABLE.
 
     A proxy that reads the query before this process could take the other value.
     """
-    names = [name for name, _ in request.query_params.multi_items()]
+    sent = [name for name, _ in request.query_params.multi_items()]
+    names = [name for name in sent if name not in REPEATABLE]
     if len(names) != len(set(names)):
         raise ProblemError(Code.INVALID_REQUEST, "Send each query parameter once.")
 

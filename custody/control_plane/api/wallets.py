@@ -24,6 +24,9 @@ from custody.control_plane.api.requests import (
     ExternalIdFilter,
     Limit,
     Name,
+    NameFilter,
+    OwnerFilter,
+    TagFilter,
     Wait,
     body_of,
     read_posted,
@@ -114,6 +117,9 @@ def router(services: Services) -> APIRouter:
         status: KeyStatus | None = None,
         address: Annotated[Name | None, Query(description="Exactly this address.")] = None,
         external_id: ExternalIdFilter = None,
+        name: NameFilter = None,
+        tag: TagFilter = None,
+        owner: OwnerFilter = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
@@ -124,9 +130,10 @@ def router(services: Services) -> APIRouter:
             "states": states_of(status),
             "address": address,
             "external_id": external_id,
+            "name": name,
         }
         page = PageRequest(limit, cursor)
-        return answer(await services.wallets.page(caller, filters, page))
+        return answer(await services.wallets.page(caller, filters, page, tag, owner))
 
     @routes.get(
         "/{wallet_id}",

@@ -1,6 +1,6 @@
 """Keys as applications read them, each its own alone, and what signing needs to know of one."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import KEY_METADATA
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
@@ -29,7 +30,7 @@ _KEYS = """
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
-    FROM keys JOIN jobs ON jobs.id = keys.id AND jobs.kind IN {kinds}
+    FROM keys /* joined */ JOIN jobs ON jobs.id = keys.id AND jobs.kind IN {kinds}
     WHERE keys.application_id = :application
 """.replace("{kinds}", MAKES_KEYS).replace("{metadata}", KEY_METADATA.selected)
 
@@ -44,6 +45,7 @@ _LISTING = Listing(
         "network": is_one_of("keys.network", Network),
         "store": is_one_of("keys.store", Store),
         "states": in_states,
+        "name": "keys.name = :name",
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.KEYS}'",
     },
@@ -86,12 +88,23 @@ class Keys:
         return await self.get(caller, key_id)
 
     async def page(
-        self, caller: Caller, filters: Mapping[str, object], request: PageRequest
+        self,
+        caller: Caller,
+        filters: Mapping[str, object],
+        request: PageRequest,
+        tags: Collection[str] | None = None,
+        owner: str | None = None,
     ) -> Page[Key]:
-        """Return a page of the application's keys. ``filters``: None for each that is not given."""
+        """Return a page of the application's keys. ``filters``: None for each that is not given.
+
+        ``tags``: only those that have all of these. ``owner``: only keys that a node of this owner
+        holds.
+        """
         shown = partial(key_of, sees_details=caller.sees_details)
         values = {"application": caller.application_id}
-        return await _LISTING.page(self._database, request, values, shown, filters)
+        tagged = await KEY_METADATA.have_tags(self._database, caller.application_id, tags)
+        holders = await held_by(self._database, "keys", owner)
+        return await _LISTING.page(self._database, request, values, shown, filters, tagged, holders)
 
     async def active(self, application_id: UUID, key_id: UUID) -> ActiveKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""

@@ -4,7 +4,7 @@ Tags have a table of their own, whose index has the resources of a tag in the or
 page of a list by tag reads as many rows as it shows, whether the tag is rare or frequent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +13,7 @@ from uuid import UUID
 from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.pages import Condition
 from custody.database.connection import Connection
 from custody.wire.metadata import UpdateMetadata
 
@@ -58,6 +59,24 @@ _RENAME = """
 """
 
 
+_TAGGED = """
+    JOIN {tags} AS tagged ON tagged.{subject} = {table}.id
+        AND tagged.application_id = :application AND tagged.tag = :tag_0
+"""
+
+# a subquery that PostgreSQL does not turn into a join: it looks up each row that is read
+_HAS_TAG = "(SELECT true FROM {tags} WHERE {subject} = {table}.id AND tag = :{parameter})"
+
+_RAREST_FIRST = """
+    SELECT tag FROM unnest(CAST(:tags AS varchar[])) AS wanted(tag)
+    ORDER BY (SELECT count(*) FROM (
+        SELECT FROM {tags} WHERE application_id = :application AND tag = wanted.tag LIMIT {most}
+    ) AS counted), tag
+"""
+MAX_COUNTED = 20_000
+"""Rows of a tag that are counted to find the rarest tag. It takes some milliseconds."""
+
+
 class ResourceMetadata:
     """Name and tags of the rows of one table.
 
@@ -73,6 +92,28 @@ class ResourceMetadata:
 
         self.selected = filled(_SELECTED)
         self._add, self._drop, self._rename = map(filled, (_ADD, _DROP, _RENAME))
+        self._tagged, self._has_tag = filled(_TAGGED), filled(_HAS_TAG)
+        self._rarest_first = filled(_RAREST_FIRST).replace("{most}", str(MAX_COUNTED))
+        self._order = "tagged.created_at", f"tagged.{subject}"
+
+    async def have_tags(
+        self, database: Database, application_id: UUID, tags: Collection[str] | None
+    ) -> Condition | None:
+        """Return the condition that a row of an application has all tags; None for no tags.
+
+        :application is the application's id. The rows of the rarest tag are read in the order of
+        the list, and the others' tags are looked up.
+        """
+        names: Sequence[str] = sorted(set(tags or ()))
+        if not names:
+            return None
+        if len(names) > 1:
+            values = {"tags": names, "application": application_id}
+            names = [row.tag for row in await database.rows(self._rarest_first, values)]
+        parameters = {f"tag_{number}": tag for number, tag in enumerate(names)}
+        others = [self._has_tag.replace("{parameter}", name) for name in list(parameters)[1:]]
+        text = " AND ".join(["true", *others])
+        return Condition(text, parameters, self._tagged, self._order)
 
     async def add_tags(
         self, connection: Connection, tagged: Sequence[tuple[Tagged, Sequence[str]]]

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,8 @@ from custody.wire.resources import Page
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+JOINED = "/* joined */"
+"""Where a list's SQL has the tables that its conditions need."""
 UNFINISHED = frozenset(state for state, later in TRANSITIONS.items() if later)
 
 Item = TypeVar("Item")
@@ -57,12 +59,27 @@ class PageRequest:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """SQL of a condition, with its parameters.
+
+    ``join``: a table that the condition needs, for the place JOINED of the select. ``order``: its
+    columns with the same values as created_at and id of the list's rows. PostgreSQL then reads that
+    table in the order of the list.
+    """
+
+    text: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    join: str = ""
+    order: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class Listing:
     """A list as applications read it, newest first.
 
-    ``select``: SQL that ends with a condition. ``table``: whose created_at and id are the order;
-    the rows have both. ``filters``: conditions by name, each with that name as its parameter, or a
-    function that makes the condition of the value.
+    ``select``: SQL that ends with a condition, with JOINED where a table may be added. ``table``:
+    whose created_at and id are the order; the rows have both. ``filters``: conditions by name, each
+    with that name as its parameter, or a function that makes the condition of the value.
     """
 
     select: str
@@ -76,27 +93,39 @@ class Listing:
         values: Mapping[str, Any],
         convert: Callable[[AnyRow], Item],
         given: Mapping[str, Any] | None = None,
+        also: Condition | None = None,
+        any_of: Sequence[Condition] | None = None,
     ) -> Page[Item]:
         """Return one page. ``values``: of the select. ``given``: of filters, None for none.
 
+        ``also``: one more condition. ``any_of``: conditions of which at most one holds for a row.
+        Each is read in the order of the list, so that an index of each serves.
+
         Raises ProblemError invalid_request.
         """
-        filters = {name: value for name, value in (given or {}).items() if value is not None}
-        parts = [self.select, *(f"AND {self._condition(name, filters)}" for name in filters)]
-        place: dict[str, Any] = {}
+        if any_of is not None and not any_of:
+            return Page(items=[], next_cursor=None)
+        conditions = [
+            self._condition(name, value)
+            for name, value in (given or {}).items()
+            if value is not None
+        ]
+        order = (f"{self.table}.created_at", f"{self.table}.id")
+        if also is not None:
+            conditions.append(also)
+            order = also.order or order
         if request.cursor is not None:
             after = Position.parse(request.cursor)
-            place = {"after_time": after.created_at, "after_id": after.id}
-            parts.append(
-                f"AND ({self.table}.created_at, {self.table}.id) < (:after_time, :after_id)"
+            conditions.append(
+                Condition(
+                    f"({order[0]}, {order[1]}) < (:after_time, :after_id)",
+                    {"after_time": after.created_at, "after_id": after.id},
+                )
             )
-        parts.append(f"ORDER BY {self.table}.created_at DESC, {self.table}.id DESC LIMIT :limit")
-        parameters = {
-            name: value for name, value in filters.items() if not callable(self.filters[name])
-        }
-        rows = await database.rows(
-            " ".join(parts), {**values, **parameters, **place, "limit": request.limit + 1}
-        )
+        parameters = {**values, "limit": request.limit + 1}
+        for condition in (*conditions, *(any_of or ())):
+            parameters.update(condition.parameters)
+        rows = await database.rows(self._sql(conditions, order, any_of), parameters)
         shown = rows[: request.limit]
         last = shown[-1] if len(rows) > request.limit else None
         return Page(
@@ -104,9 +133,28 @@ class Listing:
             next_cursor=None if last is None else str(Position(last.created_at, last.id)),
         )
 
-    def _condition(self, name: str, filters: Mapping[str, Any]) -> str:
+    def _condition(self, name: str, value: Any) -> Condition:
         condition = self.filters[name]
-        return condition if isinstance(condition, str) else condition(filters[name])
+        if isinstance(condition, str):
+            return Condition(condition, {name: value})
+        return Condition(condition(value))
+
+    def _sql(
+        self,
+        conditions: Sequence[Condition],
+        order: tuple[str, str],
+        any_of: Sequence[Condition] | None,
+    ) -> str:
+        if any_of is None:
+            return self._select(conditions, order)
+        selects = (f"({self._select([*conditions, one], order)})" for one in any_of)
+        last = "AS together ORDER BY created_at DESC, id DESC LIMIT :limit"
+        return " ".join(("SELECT * FROM (", " UNION ALL ".join(selects), ")", last))
+
+    def _select(self, conditions: Sequence[Condition], order: tuple[str, str]) -> str:
+        select = self.select.replace(JOINED, " ".join(each.join for each in conditions))
+        newest = f"ORDER BY {order[0]} DESC, {order[1]} DESC LIMIT :limit"
+        return " ".join((select, *(f"AND {each.text}" for each in conditions), newest))
 
 
 def is_one_of(column: str, kind: type[StrEnum]) -> Callable[[str], str]:

@@ -1,12 +1,13 @@
 """Wallets as applications read them, each its own alone. A wallet's life is its key's."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from uuid import UUID
 
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import WALLET_METADATA
 from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
 from custody.control_plane.resources.presentation import wallet_of
@@ -20,7 +21,7 @@ _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
         keys.store, keys.signer_group, keys.imported, {metadata},
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
-    FROM wallets
+    FROM wallets /* joined */
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
     JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}
     WHERE wallets.application_id = :application
@@ -36,6 +37,7 @@ _LISTING = Listing(
         "network": is_one_of("wallets.network", Network),
         "store": is_one_of("keys.store", Store),
         "states": in_states,
+        "name": "wallets.name = :name",
         "address": "wallets.address = :address",
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.WALLETS}'",
@@ -63,12 +65,23 @@ class Wallets:
         return await self.get(caller, wallet_id)
 
     async def page(
-        self, caller: Caller, filters: Mapping[str, object], request: PageRequest
+        self,
+        caller: Caller,
+        filters: Mapping[str, object],
+        request: PageRequest,
+        tags: Collection[str] | None = None,
+        owner: str | None = None,
     ) -> Page[Wallet]:
-        """Return a page of the application's wallets. ``filters``: None for each not given."""
+        """Return a page of the application's wallets. ``filters``: None for each not given.
+
+        ``tags``: only those that have all of these. ``owner``: only wallets whose
+        key a node of this owner holds.
+        """
         shown = partial(wallet_of, sees_details=caller.sees_details)
         values = {"application": caller.application_id}
-        return await _LISTING.page(self._database, request, values, shown, filters)
+        tagged = await WALLET_METADATA.have_tags(self._database, caller.application_id, tags)
+        holders = await held_by(self._database, "wallets", owner)
+        return await _LISTING.page(self._database, request, values, shown, filters, tagged, holders)
 
     async def _one(self, sql: str, caller: Caller, id_: UUID) -> Wallet:
         row = await self._database.row(sql, {"application": caller.application_id, "id": id_})

@@ -10,16 +10,19 @@ import pytest
 from sqlalchemy import text
 
 from benchmarks.stored_rows import copy_signatures, copy_wallets
+from custody.control_plane.resources.pages import Position
 from custody.database.engine import synchronous_engine
 from tests.integration.control_plane.conftest import Replica
 from tests.integration.control_plane.node import MemoryNode
 
 STORED = 20_000
 LIMIT = 50
-MAX_READ = 20 * LIMIT
+MAX_READ = 40 * LIMIT
 """Rows that the nodes of a plan handle, all together. A plan that reads a table has STORED."""
 
-WALLETS: tuple[dict[str, str], ...] = (
+Filters = Mapping[str, str | list[str]]
+
+WALLETS: tuple[Filters, ...] = (
     {},
     {"network": "Ethereum"},
     {"network": "Solana"},
@@ -30,8 +33,21 @@ WALLETS: tuple[dict[str, str], ...] = (
     {"status": "Failed"},
     {"external_id": "the-first"},
     {"address": "0x0000000000000000000000000000000000000000"},
+    {"name": "Treasury"},
+    {"name": "none"},
+    {"tag": "all"},
+    {"tag": "oldest"},
+    {"tag": "rare"},
+    {"tag": "none"},
+    {"tag": ["all", "oldest"]},
+    {"tag": ["all", "rare"]},
+    {"tag": "oldest", "status": "Active"},
+    {"tag": "all", "network": "Solana"},
+    {"owner": "acme"},
+    {"owner": "zurich"},
+    {"owner": "nobody"},
 )
-KEYS: tuple[dict[str, str], ...] = (
+KEYS: tuple[Filters, ...] = (
     {},
     {"network": "Solana"},
     {"store": "mpc"},
@@ -42,8 +58,14 @@ KEYS: tuple[dict[str, str], ...] = (
     {"status": "Pending"},
     {"status": "Failed"},
     {"external_id": "the-first"},
+    {"name": "Treasury"},
+    {"tag": "all"},
+    {"tag": "oldest"},
+    {"tag": ["all", "rare"]},
+    {"owner": "acme"},
+    {"owner": "zurich"},
 )
-SIGNATURES: tuple[dict[str, str], ...] = (
+SIGNATURES: tuple[Filters, ...] = (
     {},
     {"status": "Signed"},
     {"status": "Pending"},
@@ -52,6 +74,36 @@ SIGNATURES: tuple[dict[str, str], ...] = (
     {"status": "Rejected"},
     {"external_id": "the-first"},
 )
+
+
+MIDDLE = """
+    SELECT created_at, id FROM wallets ORDER BY created_at, id
+    OFFSET CAST(:stored AS int) / 20 LIMIT 1
+"""
+"""A place with half of the oldest wallets after it, and most other wallets before it."""
+NAMED_TAGGED_AND_HELD = """
+    UPDATE nodes SET owner = 'acme';
+    INSERT INTO nodes (id, node_group, owner)
+        VALUES ('signer-1', 'mpc', 'zurich'), ('signer-2', 'mpc', 'acme');
+    INSERT INTO signer_groups (name, threshold) VALUES ('treasury', 2), ('pair', 2);
+    INSERT INTO signer_group_members (group_name, share_index, signer)
+        VALUES ('treasury', 1, 'signer-1'), ('treasury', 2, 'signer-2'), ('pair', 1, 'signer-1');
+    CREATE TEMPORARY TABLE ages AS SELECT id, key_id, created_at, application_id,
+        row_number() OVER (ORDER BY created_at) AS age, ARRAY['all']
+            || CASE WHEN row_number() OVER (ORDER BY created_at) <= 2000 THEN '{oldest}' ELSE '{}'
+                END::varchar[]
+            || CASE WHEN row_number() OVER (ORDER BY created_at) % 5000 = 0 THEN '{rare}' ELSE '{}'
+                END::varchar[] AS tags FROM wallets;
+    UPDATE wallets SET signer_group = 'treasury', name = 'Treasury' FROM ages
+        WHERE ages.id = wallets.id AND age <= 2000;
+    UPDATE keys SET signer_group = 'treasury', name = 'Treasury' FROM ages
+        WHERE ages.key_id = keys.id AND age <= 2000;
+    INSERT INTO wallet_tags (wallet_id, tag, application_id, created_at)
+        SELECT id, unnest(tags), application_id, created_at FROM ages;
+    INSERT INTO key_tags (key_id, tag, application_id, created_at)
+        SELECT key_id, unnest(tags), application_id, created_at FROM ages;
+"""
+"""Tags, names and holders of the stored rows; what some rows have, the oldest have."""
 
 
 @pytest.fixture
@@ -67,6 +119,7 @@ async def busy_key(api: httpx.AsyncClient, node: MemoryNode, control_plane_datab
     with engine.connect() as connection:
         copy_wallets(connection, UUID(wallet["key_id"]), STORED)
         copy_signatures(connection, UUID(signature["id"]), STORED)
+        connection.execute(text(NAMED_TAGGED_AND_HELD))
         connection.execute(text("ANALYZE"))
         connection.commit()
     engine.dispose()
@@ -81,13 +134,16 @@ async def test_no_list_reads_a_table(
     current = ""
 
     async def explained(sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
-        if "ORDER BY" in sql:
+        if "LIMIT :limit" in sql:
             (row,) = await plain(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
             (plan,) = json.loads(row[0])
             read[current] = handled(plan["Plan"])
         return await plain(sql, parameters)
 
     monkeypatch.setattr(replica.database, "rows", explained)
+    row = await replica.database.row(MIDDLE, {"stored": STORED})
+    assert row is not None
+    in_the_middle = str(Position(row.created_at, row.id))
     of_key = f"/v1/keys/{busy_key}"
     for path, all_filters in (
         ("/v1/wallets", WALLETS),
@@ -97,10 +153,11 @@ async def test_no_list_reads_a_table(
         (f"{of_key}/repairs", ({},)),
     ):
         for filters in all_filters:
-            current = f"{path} {filters}"
-            answer = await api.get(path, params={"limit": LIMIT, **filters})
-            assert answer.status_code == 200, answer.text
-            assert current in read
+            for page, place in (("first", {}), ("later", {"cursor": in_the_middle})):
+                current = f"{path} {filters} {page} page"
+                answer = await api.get(path, params={"limit": LIMIT, **filters, **place})
+                assert answer.status_code == 200, answer.text
+                assert current in read or "nobody" in current
     assert {name: rows for name, rows in read.items() if rows > MAX_READ} == {}
 
 

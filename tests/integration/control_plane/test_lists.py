@@ -5,16 +5,18 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.integration.control_plane.conftest import assert_problem
+from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 
 
-async def all_pages(api: httpx.AsyncClient, path: str, **parameters: str | int) -> list[dict]:
+async def all_pages(
+    api: httpx.AsyncClient, path: str, **parameters: str | int | list[str]
+) -> list[dict]:
     items, cursor = [], None
     while True:
         query = parameters if cursor is None else {**parameters, "cursor": cursor}
         page = (await api.get(path, params=query)).json()
-        assert len(page["items"]) <= int(parameters.get("limit", 50))
+        assert len(page["items"]) <= int(str(parameters.get("limit", 50)))
         items += page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -69,6 +71,79 @@ async def test_filters(api: httpx.AsyncClient, node: MemoryNode):
     assert await count("/v1/keys", status="Pending") == 1
     assert await count("/v1/keys", external_id="bare") == 1
     assert await count("/v1/keys", external_id="Solana") == 0
+
+
+async def test_filters_by_name_and_tags(api: httpx.AsyncClient, node: MemoryNode):
+    made: dict[str, list[str]] = {}
+    for name, tags in (("A", ["x", "y"]), ("A", ["x"]), ("B", ["y", "z"]), (None, [])):
+        metadata = {"name": name, "tags": tags}
+        wallet = {"network": "Ethereum", "store": "hsm", **metadata}
+        key = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", **metadata}
+        for path, body in (("/v1/wallets", wallet), ("/v1/keys", key)):
+            made.setdefault(path, []).append((await api.post(path, json=body)).json()["id"])
+    for path, ids in made.items():
+        for parameters, expected in (
+            ({"name": "A"}, [1, 0]),
+            ({"name": "a"}, []),
+            ({"tag": "x"}, [1, 0]),
+            ({"tag": "y"}, [2, 0]),
+            ({"tag": ["x", "y"]}, [0]),
+            ({"tag": ["y", "x", "y"]}, [0]),
+            ({"tag": ["x", "z"]}, []),
+            ({"tag": "X"}, []),
+            ({"tag": "y", "name": "B", "status": "Pending"}, [2]),
+            ({"tag": "y", "status": "Active"}, []),
+        ):
+            for limit in (1, 50):
+                shown = await all_pages(api, path, limit=limit, **parameters)
+                assert [one["id"] for one in shown] == [ids[i] for i in expected], parameters
+    await api.patch(f"/v1/wallets/{made['/v1/wallets'][0]}", json={"tags": ["z"]})
+    assert len(await all_pages(api, "/v1/wallets", tag="x")) == 1
+    assert len(await all_pages(api, "/v1/wallets", tag="z")) == 2
+
+
+async def test_only_a_tag_may_be_repeated(api: httpx.AsyncClient):
+    answer = await api.get("/v1/wallets", params={"name": ["A", "B"]})
+    assert "once" in assert_problem(answer, 422, "invalid_request")
+    many = [f"tag-{number}" for number in range(21)]
+    assert_problem(await api.get("/v1/wallets", params={"tag": many}), 422, "invalid_request")
+
+
+async def test_the_wallets_and_keys_that_an_owners_nodes_hold(
+    replica: Replica, api: httpx.AsyncClient, node: MemoryNode
+):
+    """Of store hsm by the node group, and in shares by the signer group of each key."""
+    ids = [
+        (await api.post("/v1/wallets", json={"network": network, "store": "hsm"})).json()
+        for network in ("Ethereum", "Bitcoin", "Solana")
+    ]
+    for statement in (
+        "UPDATE nodes SET owner = 'acme'",
+        "INSERT INTO nodes (id, node_group, owner) VALUES ('s-1', 'mpc', 'acme'),"
+        " ('s-2', 'mpc', 'zurich'), ('s-3', 'mpc', NULL)",
+        "INSERT INTO signer_groups (name, threshold) VALUES ('hsm', 2), ('other', 2)",
+        "INSERT INTO signer_group_members (group_name, share_index, signer) VALUES"
+        " ('hsm', 1, 's-2'), ('hsm', 2, 's-3'), ('other', 1, 's-1'), ('other', 2, 's-2')",
+        "UPDATE keys SET signer_group = 'hsm' WHERE network = 'Bitcoin'",
+        "UPDATE wallets SET signer_group = 'hsm' WHERE network = 'Bitcoin'",
+        "UPDATE keys SET signer_group = 'other' WHERE network = 'Solana'",
+        "UPDATE wallets SET signer_group = 'other' WHERE network = 'Solana'",
+    ):
+        await replica.database.rows(statement)
+    ethereum, bitcoin, solana = ids
+    for owner, expected in (
+        ("acme", [solana, ethereum]),
+        ("zurich", [solana, bitcoin]),
+        ("nobody", []),
+    ):
+        for limit in (1, 50):
+            wallets = await all_pages(api, "/v1/wallets", owner=owner, limit=limit)
+            assert [one["id"] for one in wallets] == [one["id"] for one in expected]
+            keys = await all_pages(api, "/v1/keys", owner=owner, limit=limit)
+            assert [one["id"] for one in keys] == [one["key_id"] for one in expected]
+        assert len(await all_pages(api, "/v1/wallets", owner=owner, network="Solana")) == (
+            solana in expected
+        )
 
 
 async def test_signatures_of_a_key(api: httpx.AsyncClient, node: MemoryNode, key: UUID):

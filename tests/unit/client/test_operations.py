@@ -90,6 +90,18 @@ def test_an_update_sends_only_what_it_is_given(update: Any, path: str):
     assert body(first_call(update(KEY))) == {}
 
 
+@pytest.mark.parametrize("listing", [operations.list_wallets, operations.list_keys])
+def test_filters_of_a_list_are_query_parameters(listing: Any):
+    call = listing(tags=["a", "b"], name="A", owner="acme", network=Network.SOLANA)
+    assert dict(call.query) == {
+        "tag": ["a", "b"],
+        "name": "A",
+        "owner": "acme",
+        "network": "Solana",
+    }
+    assert dict(listing().query) == {}
+
+
 def test_a_name_and_tags_are_part_of_the_request_that_an_application_signs():
     wanted = operations.create_wallet(Network.ETHEREUM, name="A name", tags={"cold"})
     assert {"name": "A name", "tags": ["cold"]}.items() <= body(first_call(wanted)).items()
