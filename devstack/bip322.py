@@ -26,7 +26,7 @@ def check_taproot_message(address: str, message: bytes, signature: bytes) -> Non
     checks nothing. In BIP-341 an annex is only valid in addition to a signature.
     """
     hrp, version, program = decode_bech32(address)
-    if (hrp, version, len(program)) != ("mainnet", 1, 32):
+    if hrp not in ("mainnet", "testnet") or (version, len(program)) != (1, 32):
         raise NotSigned(f"{address} is not a Taproot address")
     paid = P2TRScriptPubKey(program)
     tag = tagged_hash(b"BIP0322-signed-message", message)

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 
 import bdkpython
-import bitcoin.wallet
 from bitcoin.core import Hash160
 from bitcoin.core.key import CPubKey
 from bitcoin.core.script import OP_0, CScript
 from bitcoin.signmessage import BitcoinMessage
-from buidl.script import P2TRScriptPubKey
+from bitcoin.wallet import P2WPKHBitcoinAddress
+from buidl.script import P2TRScriptPubKey, P2WPKHScriptPubKey
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -43,7 +44,7 @@ def verify_wallet(wallet: Wallet, key: Key) -> str:
 
 def verify_message(message: str, signature: Signature, key: Key, address: str | None) -> str:
     """Check a message's signature. Return the libraries that agree. Raise NotVerified."""
-    match None if key.network is None else known(key.network):
+    match None if key.network is None else known(key.network).family:
         case Network.ETHEREUM:
             return _ethereum(message, signature, _public_key(key), address)
         case Network.BITCOIN if key.scheme is Scheme.SCHNORR:
@@ -52,24 +53,33 @@ def verify_message(message: str, signature: Signature, key: Key, address: str | 
             return _bitcoin(message, signature, _public_key(key))
         case Network.SOLANA:
             return _solana(message, signature, address)
-        case None:
+        case _:
             return _p256(message, signature, _public_key(key))
 
 
-def _p2wpkh_address(point: bytes) -> str:
+def _p2wpkh_address(network: bdkpython.Network, point: bytes) -> str:
     script = CScript([OP_0, Hash160(point)])
-    address = str(bitcoin.wallet.P2WPKHBitcoinAddress.from_scriptPubKey(script))
-    return _same(address, _bdk_address(bytes(script)))
+    address = P2WPKHScriptPubKey(Hash160(point)).address(network=_BUIDL[network])
+    if network is bdkpython.Network.BITCOIN:
+        address = _same(address, str(P2WPKHBitcoinAddress.from_scriptPubKey(script)))
+    return _same(address, _bdk_address(network, bytes(script)))
 
 
-def _p2tr_address(output_key: bytes) -> str:
+def _p2tr_address(network: bdkpython.Network, output_key: bytes) -> str:
     script = P2TRScriptPubKey(output_key)
-    return _same(script.address(), _bdk_address(script.raw_serialize()))
+    address = script.address(network=_BUIDL[network])
+    return _same(address, _bdk_address(network, script.raw_serialize()))
 
 
-def _bdk_address(script: bytes) -> str:
-    found = bdkpython.Address.from_script(bdkpython.Script(script), bdkpython.Network.BITCOIN)
-    return str(found)
+_BUIDL = {
+    bdkpython.Network.BITCOIN: "mainnet",
+    bdkpython.Network.TESTNET4: "testnet",
+    bdkpython.Network.SIGNET: "signet",
+}
+
+
+def _bdk_address(network: bdkpython.Network, script: bytes) -> str:
+    return str(bdkpython.Address.from_script(bdkpython.Script(script), network))
 
 
 def _same(address: str, again: str) -> str:
@@ -82,10 +92,23 @@ _ADDRESSES: dict[tuple[Network, Scheme], tuple[Callable[[bytes], str], str]] = {
         lambda point: PublicKey.from_compressed_bytes(point).to_checksum_address(),
         "eth-keys",
     ),
-    (Network.BITCOIN, Scheme.ECDSA): (_p2wpkh_address, "python-bitcoinlib, bdkpython"),
-    (Network.BITCOIN, Scheme.SCHNORR): (_p2tr_address, "buidl, bdkpython"),
     (Network.SOLANA, Scheme.EDDSA): (lambda point: str(Pubkey.from_bytes(point)), "solders"),
 }
+for _network, _theirs in (
+    (Network.BITCOIN, bdkpython.Network.BITCOIN),
+    (Network.BITCOIN_TESTNET4, bdkpython.Network.TESTNET4),
+    (Network.BITCOIN_SIGNET, bdkpython.Network.SIGNET),
+):
+    _ADDRESSES |= {
+        (_network, Scheme.ECDSA): (partial(_p2wpkh_address, _theirs), "buidl, bdkpython"),
+        (_network, Scheme.SCHNORR): (partial(_p2tr_address, _theirs), "buidl, bdkpython"),
+    }
+for _test in (Network.ETHEREUM_SEPOLIA, Network.SOLANA_DEVNET):  # addresses of the main network
+    _ADDRESSES |= {
+        (_test, scheme): found
+        for (network, scheme), found in _ADDRESSES.items()
+        if network is _test.family
+    }
 """Functions that compute an address independently of the service, and their libraries."""
 
 

@@ -41,6 +41,16 @@ from custody.client import (
 from custody.wire.answers import known
 from devstack.bip322 import check_taproot_message
 
+BUIDL = {
+    Network.BITCOIN: "mainnet",
+    Network.BITCOIN_TESTNET4: "testnet",
+    Network.BITCOIN_SIGNET: "signet",
+}
+BDK = {
+    Network.BITCOIN: (bdk.Network.BITCOIN, bdk.NetworkKind.MAIN),
+    Network.BITCOIN_TESTNET4: (bdk.Network.TESTNET4, bdk.NetworkKind.TEST),
+    Network.BITCOIN_SIGNET: (bdk.Network.SIGNET, bdk.NetworkKind.TEST),
+}
 OPENSSL_CURVES = {Curve.SECP256K1: ec.SECP256K1(), Curve.SECP256R1: ec.SECP256R1()}
 
 
@@ -68,18 +78,21 @@ def check_wallet(wallet: Wallet, key: Key) -> None:
     assert wallet.network is key.network
     check_key(key)
     assert key.public_key is not None
-    match wallet.network:
+    match known(wallet.network).family:
         case Network.ETHEREUM:
             point = eth_keys.PublicKey.from_compressed_bytes(key.public_key)
             assert wallet.address == point.to_checksum_address()
         case Network.BITCOIN if key.scheme is Scheme.SCHNORR:
-            assert wallet.address == P2TRScriptPubKey(key.public_key).address()
+            prefix = BUIDL[known(wallet.network)]
+            assert wallet.address == P2TRScriptPubKey(key.public_key).address(network=prefix)
         case Network.BITCOIN:
-            program = P2WPKHBitcoinAddress.from_bytes(0, Hash160(key.public_key))
-            descriptor = bdk.Descriptor(f"wpkh({key.public_key.hex()})", bdk.NetworkKind.MAIN)
-            assert wallet.address == str(program)
-            assert wallet.address == str(descriptor.derive_address(0, bdk.Network.BITCOIN))
-        case Network.SOLANA:
+            theirs, kind = BDK[known(wallet.network)]
+            descriptor = bdk.Descriptor(f"wpkh({key.public_key.hex()})", kind)
+            assert wallet.address == str(descriptor.derive_address(0, theirs))
+            if wallet.network is Network.BITCOIN:
+                program = P2WPKHBitcoinAddress.from_bytes(0, Hash160(key.public_key))
+                assert wallet.address == str(program)
+        case _:
             assert wallet.address == str(Pubkey.from_bytes(key.public_key))
 
 

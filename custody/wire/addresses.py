@@ -10,6 +10,13 @@ from custody.wire.algorithms import NETWORK_ALGORITHMS, SCHNORR_SECP256K1, Algor
 from custody.wire.digests import keccak_256
 from custody.wire.public_keys import check_public_key
 
+_PREFIX = {
+    Network.BITCOIN: "bc",
+    Network.BITCOIN_TESTNET4: "tb",
+    Network.BITCOIN_SIGNET: "tb",
+}
+"""Prefixes of segwit addresses (BIP-173). BIP-94 and BIP-325 keep the prefix of testnet."""
+
 
 def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str:
     """Return the address of a public key. Raise ValueError for bytes that are not a public key.
@@ -20,14 +27,14 @@ def address_of(network: Network, algorithm: Algorithm, public_key: bytes) -> str
     if algorithm not in NETWORK_ALGORITHMS[network]:
         raise ValueError(f"{network.value} has no public key of {algorithm}")
     check_public_key(algorithm, public_key)
-    match network:
+    match network.family:
         case Network.ETHEREUM:
             return _ethereum(public_key)
         case Network.BITCOIN if algorithm == SCHNORR_SECP256K1:
-            return _p2tr(public_key)
+            return _p2tr(network, public_key)
         case Network.BITCOIN:
-            return _p2wpkh(public_key)
-        case Network.SOLANA:
+            return _p2wpkh(network, public_key)
+        case _:
             return str(base58.encode(public_key))
 
 
@@ -47,12 +54,12 @@ def eip55(address: bytes) -> str:
     )
 
 
-def _p2wpkh(public_key: bytes) -> str:
-    """Return the segwit version 0 address of HASH160(public key), mainnet (BIP-141, BIP-173)."""
+def _p2wpkh(network: Network, public_key: bytes) -> str:
+    """Return the segwit version 0 address of HASH160(public key) (BIP-141, BIP-173)."""
     program = RIPEMD160.new(hashlib.sha256(public_key).digest()).digest()
-    return str(bech32.encode("bc", 0, program))
+    return str(bech32.encode(_PREFIX[network], 0, program))
 
 
-def _p2tr(output_key: bytes) -> str:
-    """Return the segwit version 1 address of the output key, mainnet (BIP-341, BIP-350)."""
-    return str(bech32.encode("bc", 1, output_key))
+def _p2tr(network: Network, output_key: bytes) -> str:
+    """Return the segwit version 1 address of the output key (BIP-341, BIP-350)."""
+    return str(bech32.encode(_PREFIX[network], 1, output_key))

@@ -17,9 +17,30 @@ class Curve(StrEnum):
 
 
 class Network(StrEnum):
+    """A network, with its test networks. Their coins have no value."""
+
     ETHEREUM = "Ethereum"
     BITCOIN = "Bitcoin"
     SOLANA = "Solana"
+    ETHEREUM_SEPOLIA = "EthereumSepolia"
+    BITCOIN_TESTNET4 = "BitcoinTestnet4"  # BIP-94
+    BITCOIN_SIGNET = "BitcoinSignet"  # BIP-325
+    SOLANA_DEVNET = "SolanaDevnet"
+
+    @property
+    def family(self) -> "Network":
+        """Return the main network: keys and messages of its test networks follow its rules."""
+        return _FAMILY.get(self, self)
+
+
+_FAMILY = {
+    Network.ETHEREUM_SEPOLIA: Network.ETHEREUM,
+    Network.BITCOIN_TESTNET4: Network.BITCOIN,
+    Network.BITCOIN_SIGNET: Network.BITCOIN,
+    Network.SOLANA_DEVNET: Network.SOLANA,
+}
+MAIN_NETWORKS = tuple(network for network in Network if network.family is network)
+"""The networks that are not test networks."""
 
 
 class AddressType(StrEnum):
@@ -88,11 +109,12 @@ def known_algorithm(scheme: Scheme, curve: Curve) -> Algorithm:
 HSM_ALGORITHMS = (ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519)
 """The algorithms of HSM mode, inside a token or on the host; tickets.py has those of MPC mode."""
 
-NETWORK_ALGORITHMS = {
+_FAMILY_ALGORITHMS = {
     Network.ETHEREUM: (ECDSA_SECP256K1,),
     Network.BITCOIN: (ECDSA_SECP256K1, SCHNORR_SECP256K1),
     Network.SOLANA: (EDDSA_ED25519,),
 }
+NETWORK_ALGORITHMS = {network: _FAMILY_ALGORITHMS[network.family] for network in Network}
 """The algorithms of each network's wallets; the first is the default."""
 
 ADDRESS_TYPE_ALGORITHM = {
@@ -112,7 +134,7 @@ def network_algorithm(network: Network, address_type: AddressType | None = None)
     """Return the algorithm of a wallet's key. Raise ValueError for a wrong address type."""
     if address_type is None:
         return NETWORK_ALGORITHMS[network][0]
-    if network is not Network.BITCOIN:
+    if network.family is not Network.BITCOIN:
         raise ValueError(
             f"address_type: only Bitcoin wallets have one, {network.value} wallets do not"
         )

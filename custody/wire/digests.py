@@ -75,7 +75,7 @@ def digest_of(
         return HASHES[request.hash_function](request.content)
     if request.hash_function is not None:
         raise NotSignable(f"the {network.value} wallet fixes the hash: leave hash_function out")
-    if network is Network.ETHEREUM:
+    if network.family is Network.ETHEREUM:
         return eip191(request.content)
     if algorithm.scheme is Scheme.ECDSA:
         return bip137(request.content)

@@ -59,7 +59,8 @@ def require_signable(
         _require_solana_transaction(request.content, network, public_key)
     elif (
         isinstance(request, SignMessage)
-        and network is Network.SOLANA
+        and network is not None
+        and network.family is Network.SOLANA
         and algorithm == EDDSA_ED25519
         and is_transaction(request.content)
     ):
@@ -72,7 +73,7 @@ def require_signable(
 def _require_solana_transaction(
     content: bytes, network: Network | None, public_key: bytes | None
 ) -> None:
-    if network is not Network.SOLANA:
+    if network is None or network.family is not Network.SOLANA:
         raise NotSignable(
             "kind Transaction is for Solana wallets: other networks sign a transaction's hash, "
             "with kind Hash"

@@ -158,8 +158,9 @@ def der(raw: bytes) -> bytes:
 
 
 def _encode(raw: bytes, recid: int | None, network: Network | None, is_message: bool) -> bytes:
-    if network is Network.ETHEREUM and recid is not None:
+    family = None if network is None else network.family
+    if family is Network.ETHEREUM and recid is not None:
         return raw + bytes([ETHEREUM_V + recid])
-    if network is Network.BITCOIN and recid is not None and is_message:
+    if family is Network.BITCOIN and recid is not None and is_message:
         return bytes([BIP137_P2WPKH_HEADER + recid]) + raw
     return der(raw)

@@ -24,6 +24,7 @@ from custody.client import (
     Store,
     Wallet,
 )
+from custody.wire.algorithms import MAIN_NETWORKS
 from devstack.verification import NotVerified, verify_message, verify_wallet
 
 Connect = Callable[[], Custody]
@@ -93,8 +94,8 @@ class Application:
         return made
 
     def make_hsm_keys(self) -> list[AcknowledgedKey]:
-        """Create a wallet of each network and a bare key, all of store hsm."""
-        return [*(self.make_wallet(network) for network in Network), self.make_key()]
+        """Create a wallet of each main network and a bare key, all of store hsm."""
+        return [*(self.make_wallet(network) for network in MAIN_NETWORKS), self.make_key()]
 
     def sign(
         self,
@@ -161,7 +162,7 @@ class Application:
 
     def _client(self, number: int, stop: threading.Event) -> None:
         keys = self.keys
-        networks = list(Network)
+        networks = MAIN_NETWORKS
         with self.connect() as custody:
             turn = number
             while not stop.is_set():

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custody.client import Network
 from custody.runtime.errors import OperatorError
+from custody.wire.algorithms import MAIN_NETWORKS
 from devstack.drills.application import Application
 from devstack.launcher import Tied
 from devstack.progress import say, step
@@ -113,7 +113,7 @@ def _modes(stack: Stack) -> Sequence[Mode]:
     hsm = Mode("hsm", application.keys)
     with stack.client() as custody:
         create_signer_groups(custody, [TWO_OF_THREE])
-    mpc = [application.make_wallet(network, TWO_OF_THREE) for network in Network]
+    mpc = [application.make_wallet(network, TWO_OF_THREE) for network in MAIN_NETWORKS]
     return [hsm, Mode("mpc", mpc)]
 
 

@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from embit.descriptor.checksum import add_checksum
 from embit.ec import PrivateKey as EmbitPrivateKey
+from embit.networks import NETWORKS
 
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network, Scheme
 from custody.wire.digests import keccak_256
 from mpc.recover.private_key import PrivateKey
 
+TEST_NETWORKS = (Network.BITCOIN_TESTNET4, Network.BITCOIN_SIGNET)
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**18, 8, 1
 """As Ethereum's wallets make their files: scrypt needs 256 MB and about a second."""
 
@@ -81,8 +83,9 @@ def _wif(key: PrivateKey, _: str) -> bytes:
 
 
 def _wif_text(key: PrivateKey) -> str:
-    """Return WIF of mainnet, for the compressed public key."""
-    return str(EmbitPrivateKey(key.big_endian).wif())
+    """Return WIF for the compressed public key: version 0x80, or 0xEF for a test network's key."""
+    version = NETWORKS["test" if key.network in TEST_NETWORKS else "main"]
+    return str(EmbitPrivateKey(key.big_endian).wif(version))
 
 
 def _descriptor(key: PrivateKey, _: str) -> bytes:

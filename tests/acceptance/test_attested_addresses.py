@@ -10,7 +10,7 @@ from coincurve import PrivateKey
 
 from custody.client import AsyncCustody, Curve, Custody, Network, NotAttested, Scheme, Store, Wallet
 from custody.wire.addresses import address_of
-from custody.wire.algorithms import network_algorithm
+from custody.wire.algorithms import MAIN_NETWORKS, network_algorithm
 from custody.wire.answers import known
 from custody.wire.statements import Attestation
 from devstack.stack import Stack
@@ -60,7 +60,7 @@ def swap(stack: Stack, wallet: Wallet) -> None:
         connection.execute("UPDATE wallets SET address = %s WHERE id = %s", [address, wallet.id])
 
 
-@pytest.mark.parametrize("network", list(Network))
+@pytest.mark.parametrize("network", MAIN_NETWORKS)
 def test_a_wallet_is_attested_by_the_driver_that_made_its_key(pinning, network):
     wallet = pinning.create_wallet(network)
     key = pinning.get_key(wallet.key_id)

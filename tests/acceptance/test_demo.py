@@ -40,12 +40,13 @@ def of_store(result: Any, store: str, kind: str) -> list[Any]:
     return [one for one in result[kind] if one["store"] == store]
 
 
-def test_in_the_hsm_it_has_the_three_wallets_and_the_bare_key(result):
+def test_in_the_hsm_it_has_a_wallet_of_each_network_and_the_bare_key(result):
     assert [wallet["network"] for wallet in of_store(result, "hsm", "wallets")] == [
         "Ethereum", "Bitcoin", "Solana",
+        "EthereumSepolia", "BitcoinTestnet4", "BitcoinSignet", "SolanaDevnet",
     ]  # fmt: skip
     keys = of_store(result, "hsm", "keys")
-    assert len(keys) == 4
+    assert len(keys) == 8
     assert {(key["scheme"], key["curve"], key["protection"]) for key in keys} == {
         ("ECDSA", "secp256k1", "hsm"),
         ("ECDSA", "secp256r1", "hsm"),

@@ -11,6 +11,7 @@ import pytest
 
 from custody.client import Network
 from custody.runtime.configuration import write_secret
+from custody.wire.algorithms import MAIN_NETWORKS
 from devstack.driver import Driver, DriverOptions
 from devstack.postgres import Cluster
 from devstack.service import clean_environment
@@ -59,7 +60,7 @@ def test_a_restore_names_each_key_made_since_and_what_to_do(
         assert call(driver, "newer", str(file), status=0).endswith(
             "0 facts are newer at the control plane than this database\n"
         )
-        since = [custody.create_wallet(network) for network in Network]
+        since = [custody.create_wallet(network) for network in MAIN_NETWORKS]
         custody.sign_message(before.key_id, "after the backup")
     driver.kill()
     postgres.drop_database(database)

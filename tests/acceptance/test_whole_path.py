@@ -12,6 +12,7 @@ from custody.client import (
     Protection,
     Signature,
 )
+from devstack.verification import verify_message
 from tests.acceptance.conftest import BARE_KEYS, KEYS
 from tests.second_opinion import Wanted, check_key, check_signature, check_wallet
 
@@ -46,6 +47,8 @@ def test_a_wallet_has_the_address_that_other_libraries_find(custody, network):
     key = custody.get_key(wallet.key_id)
     check_wallet(wallet, key)
     assert custody.get_wallet(wallet.id) == wallet
+    signature = custody.sign_message(key.id, "on each network")
+    verify_message("on each network", signature, key, wallet.address)
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from custody.client import Key, Network, Signature, Wallet
+from custody.client import Key, Signature, Wallet
 from custody.runtime.tls import client_context
-from custody.wire.algorithms import Curve, HashFunction, Scheme
+from custody.wire.algorithms import MAIN_NETWORKS, Curve, HashFunction, Scheme
 from devstack.stack import Stack
 from tests.second_opinion import Wanted, check_key, check_signature, check_wallet
 
@@ -108,7 +108,7 @@ class Load:
 
     async def _make_keys(self) -> None:
         async with self._stack.async_client() as custody:
-            for network in Network:
+            for network in MAIN_NETWORKS:
                 wallet = await custody.create_wallet(network)
                 self.keys[network.value] = await custody.get_key(wallet.key_id)
             p256 = await custody.create_key(Scheme.ECDSA, Curve.SECP256R1)
@@ -128,7 +128,7 @@ class Load:
 
     def _next(self, external_id: str, turn: int) -> Asked:
         if turn == 0:
-            network = self._wanted.choice(list(Network))
+            network = self._wanted.choice(MAIN_NETWORKS)
             body = {"network": network.value, "store": "hsm", "external_id": external_id}
             return Asked("/v1/wallets", body)
         name, key = self._wanted.choice(list(self.keys.items()))

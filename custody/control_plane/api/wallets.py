@@ -75,6 +75,7 @@ def router(services: Services) -> APIRouter:
                 "master_key": "5b2d1c5e-3c6f-4f6e-9d0e-0f1a2b3c4d5e",
                 "path": "m/0/5",
             },
+            test_network={"network": "BitcoinTestnet4", "store": "hsm"},
             with_external_id={"network": "Bitcoin", "store": "hsm", "external_id": "user-17"},
             with_name_and_tags={
                 "network": "Ethereum",

@@ -137,7 +137,15 @@ def test_a_result_says_which_it_is():
 
 
 def test_networks_are_written_as_the_api_writes_them():
-    assert [network.value for network in Network] == ["Ethereum", "Bitcoin", "Solana"]
+    assert [network.value for network in Network] == [
+        "Ethereum",
+        "Bitcoin",
+        "Solana",
+        "EthereumSepolia",
+        "BitcoinTestnet4",
+        "BitcoinSignet",
+        "SolanaDevnet",
+    ]
 
 
 # The audit chain
