@@ -68,13 +68,13 @@ _TAGGED = """
 _HAS_TAG = "(SELECT true FROM {tags} WHERE {subject} = {table}.id AND tag = :{parameter})"
 
 _RAREST_FIRST = """
-    SELECT tag FROM unnest(CAST(:tags AS varchar[])) AS wanted(tag)
-    ORDER BY (SELECT count(*) FROM (
-        SELECT FROM {tags} WHERE application_id = :application AND tag = wanted.tag LIMIT {most}
-    ) AS counted), tag
+    SELECT tag, (SELECT count(*) FROM (
+        SELECT FROM {tags} WHERE application_id = :application AND tag = wanted.tag LIMIT :most
+    ) AS counted) AS number
+    FROM unnest(CAST(:tags AS varchar[])) AS wanted(tag) ORDER BY number, tag
 """
-MAX_COUNTED = 20_000
-"""Rows of a tag that are counted to find the rarest tag. It takes some milliseconds."""
+FIRST_COUNTED = 1_000
+"""Rows of each tag that are counted at first to find the rarest tag."""
 
 
 class ResourceMetadata:
@@ -93,7 +93,7 @@ class ResourceMetadata:
         self.selected = filled(_SELECTED)
         self._add, self._drop, self._rename = map(filled, (_ADD, _DROP, _RENAME))
         self._tagged, self._has_tag = filled(_TAGGED), filled(_HAS_TAG)
-        self._rarest_first = filled(_RAREST_FIRST).replace("{most}", str(MAX_COUNTED))
+        self._rarest_first = filled(_RAREST_FIRST)
         self._order = "tagged.created_at", f"tagged.{subject}"
 
     async def have_tags(
@@ -108,12 +108,23 @@ class ResourceMetadata:
         if not names:
             return None
         if len(names) > 1:
-            values = {"tags": names, "application": application_id}
-            names = [row.tag for row in await database.rows(self._rarest_first, values)]
+            names = await self._in_order_of_rarity(database, application_id, names)
         parameters = {f"tag_{number}": tag for number, tag in enumerate(names)}
         others = [self._has_tag.replace("{parameter}", name) for name in list(parameters)[1:]]
         text = " AND ".join(["true", *others])
         return Condition(text, parameters, self._tagged, self._order)
+
+    async def _in_order_of_rarity(
+        self, database: Database, application_id: UUID, tags: Sequence[str]
+    ) -> list[str]:
+        """Return the tags, the rarest first. The time depends on the number of its rows alone."""
+        most = FIRST_COUNTED
+        while True:
+            values = {"tags": tags, "application": application_id, "most": most}
+            rows = await database.rows(self._rarest_first, values)
+            if rows[0].number < most:
+                return [row.tag for row in rows]
+            most *= 16
 
     async def add_tags(
         self, connection: Connection, tagged: Sequence[tuple[Tagged, Sequence[str]]]

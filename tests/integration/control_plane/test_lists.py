@@ -5,6 +5,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from custody.control_plane.resources import metadata
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 
@@ -76,9 +77,9 @@ async def test_filters(api: httpx.AsyncClient, node: MemoryNode):
 async def test_filters_by_name_and_tags(api: httpx.AsyncClient, node: MemoryNode):
     made: dict[str, list[str]] = {}
     for name, tags in (("A", ["x", "y"]), ("A", ["x"]), ("B", ["y", "z"]), (None, [])):
-        metadata = {"name": name, "tags": tags}
-        wallet = {"network": "Ethereum", "store": "hsm", **metadata}
-        key = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", **metadata}
+        labels = {"name": name, "tags": tags}
+        wallet = {"network": "Ethereum", "store": "hsm", **labels}
+        key = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", **labels}
         for path, body in (("/v1/wallets", wallet), ("/v1/keys", key)):
             made.setdefault(path, []).append((await api.post(path, json=body)).json()["id"])
     for path, ids in made.items():
@@ -100,6 +101,23 @@ async def test_filters_by_name_and_tags(api: httpx.AsyncClient, node: MemoryNode
     await api.patch(f"/v1/wallets/{made['/v1/wallets'][0]}", json={"tags": ["z"]})
     assert len(await all_pages(api, "/v1/wallets", tag="x")) == 1
     assert len(await all_pages(api, "/v1/wallets", tag="z")) == 2
+
+
+async def test_of_several_tags_the_rarest_is_read(
+    api: httpx.AsyncClient, node: MemoryNode, replica: Replica, monkeypatch: pytest.MonkeyPatch
+):
+    """Also when each tag has more rows than are counted at first."""
+    monkeypatch.setattr(metadata, "FIRST_COUNTED", 1)
+    for tags in (["z-rare", "all"], ["all"], ["all", "z-rare"], ["all"], ["all"]):
+        body = {"network": "Ethereum", "store": "hsm", "tags": tags}
+        await api.post("/v1/wallets", json=body)
+    (application,) = await replica.database.rows("SELECT id FROM applications")
+    condition = await metadata.WALLET_METADATA.have_tags(
+        replica.database, application.id, ["all", "z-rare"]
+    )
+    assert condition is not None
+    assert condition.parameters == {"tag_0": "z-rare", "tag_1": "all"}
+    assert len(await all_pages(api, "/v1/wallets", tag=["all", "z-rare"], limit=1)) == 2
 
 
 async def test_only_a_tag_may_be_repeated(api: httpx.AsyncClient):
