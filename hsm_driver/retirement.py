@@ -1,9 +1,11 @@
-"""Retirement of master keys that are lost for good, while other versions are intact."""
+"""Retirement of master keys that are lost for good, or that wrap no stored key any more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from custody.database.connection import Connection
 from custody.node.adoptions import adoptions
+from custody.node.audit import AuditRecord
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_database
 from custody.pkcs11.administration import administration
@@ -24,6 +26,20 @@ _RETIRE = """
     WHERE id = ANY(:names::varchar[]) AND retired_at IS NULL AND (:lost::boolean OR NOT EXISTS (
         SELECT FROM wrapped_keys WHERE master_key = ANY(:names::varchar[])))
     RETURNING id
+"""
+
+
+_LOCK_OTHERS = """
+    SELECT id, check_value FROM master_keys
+    WHERE retired_at IS NULL AND id <> ALL(:kept::varchar[]) ORDER BY id FOR UPDATE
+"""
+"""A statement of its own: the next one then sees the keys of transactions that it waited for."""
+
+_RETIRE_UNUSED = """
+    UPDATE master_keys SET retired_at = now()
+    WHERE id = ANY(:names::varchar[])
+        AND NOT EXISTS (SELECT FROM wrapped_keys WHERE master_key = master_keys.id)
+    RETURNING id, check_value
 """
 
 
@@ -73,6 +89,26 @@ async def retire(
         return Retired(list(names), under, generate)
 
 
+async def retire_unused(
+    changes: AuditedChanges, kept: Sequence[str], operator: str, reason: str
+) -> list[str]:
+    """Retire each master key that wraps no stored key, but those that are ``kept``.
+
+    The token may still have them, and drivers may run. Return their names. Raise OperatorError.
+    """
+    retired: list[str] = []
+
+    async def work(connection: Connection) -> Sequence[AuditRecord]:
+        others = await connection.rows(_LOCK_OTHERS, {"kept": list(kept)})
+        rows = await connection.rows(_RETIRE_UNUSED, {"names": [row.id for row in others]})
+        keys = {row.id: row.check_value for row in rows}
+        retired[:] = sorted(keys)
+        return adoptions(RETIRED, keys, operator=operator, reason=reason)
+
+    await changes.change(work)
+    return retired
+
+
 def _require_retirable(
     names: Sequence[str],
     known: Mapping[str, bytes],
@@ -94,8 +130,8 @@ def _require_retirable(
         if name in present:
             raise OperatorError(
                 f"the token has {name!r}, so it is not lost",
-                "Nothing needs to be retired. A driver refuses a token that has a master key "
-                "which its database does not know.",
+                "To retire an older version that the token has: hsm-driver master-key rewrap "
+                "--retire. It retires only versions that wrap no key.",
             )
         label = name.rpartition("/")[0]
         left = [other for other in known if other.rpartition("/")[0] == label]

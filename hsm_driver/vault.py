@@ -39,11 +39,26 @@ _SELECT_KEYS = """
 """
 
 INSERT_KEYS = """
+    WITH known AS (
+        SELECT id, retired_at FROM master_keys WHERE id = ANY(:master_key::varchar[])
+        ORDER BY id FOR SHARE
+    )
     INSERT INTO wrapped_keys (key_id, scheme, curve, network, public_key, protection, wrapped,
         master_key, mechanism)
-    SELECT * FROM unnest(:key_id::uuid[], :scheme::varchar[], :curve::varchar[],
+    SELECT key_id, scheme, curve, network, public_key, protection, wrapped,
+        CASE WHEN NOT EXISTS (
+            SELECT FROM known WHERE known.id = new.master_key AND retired_at IS NOT NULL
+        ) THEN master_key END, mechanism
+    FROM unnest(:key_id::uuid[], :scheme::varchar[], :curve::varchar[],
         :network::varchar[], :public_key::bytea[], :protection::varchar[],
         :wrapped::bytea[], :master_key::varchar[], :mechanism::varchar[])
+        AS new (key_id, scheme, curve, network, public_key, protection, wrapped, master_key,
+            mechanism)
+"""
+"""Raises NotNullViolationError, an integrity error, for a key under a retired master key.
+
+A driver that has not been restarted since then would wrap new keys by it, and the operator deletes
+it from the HSM. The lock makes the retirement wait for transactions that insert keys.
 """
 
 _MASTER_KEYS = "SELECT id, check_value FROM master_keys WHERE (retired_at IS NULL) <> :retired"

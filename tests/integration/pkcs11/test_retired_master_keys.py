@@ -1,15 +1,19 @@
 """One version of the master key is lost for good, while another one is intact."""
 
+import asyncio
 import json
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from asyncpg.exceptions import NotNullViolationError
 
 from custody.database.pool import Pool
 from custody.node.adoptions import adoptions
+from custody.node.audited_changes import AuditedChanges
 from custody.node.errors import Failed
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import ECDSA_SECP256K1
@@ -17,10 +21,11 @@ from hsm_driver import retirement
 from hsm_driver.driver import open_hsm
 from hsm_driver.possession import prove_possession
 from hsm_driver.settings import DriverSettings
-from hsm_driver.vault import Vault, row_of
+from hsm_driver.vault import INSERT_KEYS, Vault, row_of
 from softhsm.tokens import TokenFolder
 from tests.adopter import ADOPTER, adopt_first
 from tests.integration.backup.conftest import age_key
+from tests.integration.driver.test_audited_changes import waits_for_a_lock
 from tests.integration.pkcs11.conftest import make_master_key, settings_for
 from tests.integration.pkcs11.outside import restore_master_keys, run
 from tests.integration.pkcs11.test_restored_master_keys import (
@@ -340,6 +345,55 @@ async def test_a_new_key_never_gets_a_name_that_stored_keys_have(
     restore(empty_token, "newer")
     done = await call(config, *adopt_version(2))
     assert "adopted custody-host/2, custody/2" in done.stdout
+
+
+@pytest.fixture
+async def other_pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 1, "another process") as pool:
+        yield pool
+
+
+async def test_no_new_key_gets_under_a_retired_master_key(
+    settings: DriverSettings, pool: Pool, other_pool: Pool, empty_token: TokenFolder, tmp_path: Path
+):
+    """A driver that was not restarted still wraps new keys by the master key that is retired."""
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    async with open_hsm(settings, workers=1) as hsm:
+        vault = Vault(pool, hsm)
+        await adopt_first(vault, pool)
+        rows = [row_of(uuid4(), None, await vault.generate(ECDSA_SECP256K1)) for _ in range(2)]
+    changes = AuditedChanges(pool, ADOPTER)
+    first, late = ({name: [value] for name, value in row.values.items()} for row in rows)
+
+    async with other_pool.transaction() as uncommitted:  # a driver is about to commit a new key
+        await uncommitted.rows(INSERT_KEYS, first)
+        retiring = asyncio.create_task(retirement.retire_unused(changes, [], "bo", "a test"))
+        await waits_for_a_lock(pool)
+    assert await retiring == ["custody-host/1"]
+    assert await retirement.retire_unused(changes, ["custody/1"], "bo", "a test") == []
+
+    await pool.rows("DELETE FROM wrapped_keys")
+    assert await retirement.retire_unused(changes, [], "bo", "a test") == ["custody/1"]
+    with pytest.raises(NotNullViolationError):
+        await pool.rows(INSERT_KEYS, late)
+    assert await pool.rows("SELECT FROM wrapped_keys") == []
+
+
+async def test_a_new_key_waits_for_a_retirement_that_is_not_committed(
+    settings: DriverSettings, pool: Pool, other_pool: Pool, empty_token: TokenFolder, tmp_path: Path
+):
+    await make_master_key(settings_for(empty_token, tmp_path / "state"))
+    async with open_hsm(settings, workers=1) as hsm:
+        vault = Vault(pool, hsm)
+        await adopt_first(vault, pool)
+        row = row_of(uuid4(), None, await vault.generate(ECDSA_SECP256K1))
+    values = {name: [value] for name, value in row.values.items()}
+    async with other_pool.transaction() as uncommitted:
+        await uncommitted.rows("UPDATE master_keys SET retired_at = now()")
+        inserting = asyncio.create_task(pool.rows(INSERT_KEYS, values))
+        await waits_for_a_lock(pool)
+    with pytest.raises(NotNullViolationError):
+        await inserting
 
 
 async def test_another_key_under_the_name_of_a_lost_one_is_named(
