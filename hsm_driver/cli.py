@@ -30,6 +30,7 @@ from custody.runtime.options import options_of
 from hsm_driver import keys_commands, profile_commands
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.rebuild_command import add_rebuild
+from hsm_driver.rewrap_command import add_rewrap
 from hsm_driver.try_token_command import add_try_token
 
 if TYPE_CHECKING:
@@ -294,6 +295,7 @@ async def _known_keys(_: DriverSettings, database: Pool) -> dict[str, bytes]:
 
 
 add_confirm_backup(master_keys, _settings, _known_keys)
+add_rewrap(master_keys, _settings)
 app.add_typer(keys_commands.application(_settings), name="keys")
 backups = backup_commands.application(_daemon)
 add_rebuild(backups, _settings)

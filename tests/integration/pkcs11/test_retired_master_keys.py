@@ -39,13 +39,14 @@ from tests.integration.pkcs11.test_restored_master_keys import (
     values,
 )
 from tests.integration.signer.commands import edit
+from tests.providers.tokens import Tokens
 
 __all__ = ["config", "pool", "settings", "values"]
 
 RETIRE = ("master-key", "retire", "custody/1", "custody-host/1", "--reason", "HSM 1 burnt")
 
 
-def delete_version(tokens: TokenFolder, version: int) -> None:
+def delete_version(tokens: Tokens, version: int) -> None:
     code = f"""
 session = token.open(rw=True, user_pin=pin)
 for found in list(session.get_objects({{Attribute.ID: ({version}).to_bytes(4)}})):

@@ -1,0 +1,280 @@
+"""hsm-driver master-key rewrap: put every wrapped key under the newest master key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from custody.runtime.console import (
+    EXIT_FAILED,
+    Json,
+    err,
+    operator_errors,
+    out,
+    print_json,
+    print_table,
+)
+from custody.runtime.errors import OperatorError
+from custody.runtime.operators import operator_name
+
+if TYPE_CHECKING:
+    from custody.database.pool import Pool
+    from custody.pkcs11.hsm import Hsm
+    from custody.wire.algorithms import Protection
+    from hsm_driver.key_verification import BadKey
+    from hsm_driver.rewrap import Kind, Stage
+    from hsm_driver.settings import DriverSettings
+
+MIN_RATE = 0.01
+MAX_RATE = 100_000.0
+LOCK = "master-key rewrap"
+COLUMNS = ("master key", "to", "algorithm", "protection", "keys", "can be rewrapped")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the operator has asked for. ``rate``: keys a second; None: as fast as the HSM is."""
+
+    dry_run: bool = False
+    rate: float | None = None
+    retire: bool = False
+    without_backup: bool = False
+
+
+@dataclass
+class Report:
+    """``kinds``: before the work. ``failed``: keys that could not be used. ``left``: as after it.
+
+    ``retired``: the names of the master keys that were retired.
+    """
+
+    newest: list[str]
+    kinds: list[Kind]
+    failed: list[BadKey]
+    rewrapped: int = 0
+    left: int = 0
+    retired: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether each key is, or can be, under the newest master key."""
+        return not self.left and not self.failed and not any(kind.why_not for kind in self.kinds)
+
+
+def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSettings]) -> None:
+    """Add the command to an application."""
+
+    @app.command()
+    def rewrap(
+        context: typer.Context,
+        dry_run: Annotated[
+            bool,
+            typer.Option(
+                "--dry-run",
+                help="Say what can be rewrapped. Tries a key of each kind, stores none.",
+            ),
+        ] = False,
+        rate: Annotated[
+            float | None,
+            typer.Option(
+                min=MIN_RATE,
+                max=MAX_RATE,
+                help="Keys a second, at most [default: as fast as the HSM is].",
+            ),
+        ] = None,
+        retire: Annotated[
+            bool,
+            typer.Option(
+                "--retire", help="At the end, retire each older master key that wraps no key."
+            ),
+        ] = False,
+        without_backup: Annotated[
+            bool,
+            typer.Option(
+                "--without-backup",
+                help="Although nobody has confirmed a backup of the newest master key.",
+            ),
+        ] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Put every wrapped key under the newest adopted master key, while the drivers work.
+
+        Only master keys of `generate --rewrappable` let their keys out, inside the HSM, to the next
+        one; and keys of host signing can always be moved. --dry-run says which keys can be
+        rewrapped, and why not: docs/how-to/rewrap-the-master-key.md.
+
+        Each key is unwrapped under the newest master key, and signs, before its row changes. With
+        [key_copies] its copy is in S3 before. After an interruption, run the command again: it
+        continues. The rows of keys that fail stay as they are.
+
+        First restart each driver of the group after `adopt`. A driver that was not cannot use the
+        rewrapped keys.
+
+        Exit code 0: each key is under the newest master key, or --dry-run says that it can be; 1:
+        some are not.
+        """
+        import asyncio
+
+        def confirm(kinds: Sequence[Kind]) -> None:
+            if not as_json:
+                _show_kinds(kinds)
+            if not yes and any(kind.why_not is None for kind in kinds):
+                typer.confirm(_question(kinds), abort=True, err=True)
+
+        wanted = Wanted(dry_run, rate, retire, without_backup)
+        with operator_errors():
+            report = asyncio.run(rewrap_keys(settings_of(context), wanted, confirm))
+        if as_json:
+            print_json(_as_json(report, wanted))
+        else:
+            _show(report, wanted)
+        if not report.is_whole:
+            raise typer.Exit(EXIT_FAILED)
+
+
+async def rewrap_keys(
+    settings: DriverSettings,
+    wanted: Wanted,
+    confirm: Callable[[Sequence[Kind]], None],
+    on_stage: Callable[[Stage], None] = lambda _: None,
+) -> Report:
+    """Do what the command does. ``confirm`` raises if the operator says no. Raise OperatorError."""
+    import asyncio
+
+    from custody.node.audited_changes import AuditedChanges
+    from custody.node.connections import open_database
+    from custody.node.identity import load_identity
+    from custody.node.only_process import stopped_node
+    from custody.runtime.progress import progress_bar
+    from hsm_driver.driver import key_copies, open_hsm
+    from hsm_driver.retirement import retire_unused
+    from hsm_driver.rewrap import Rewrapping
+    from hsm_driver.vault import Vault
+
+    identity = load_identity(settings.identity.private_key)
+    async with open_database(settings) as database, open_hsm(settings, database) as hsm:
+        await Vault(database, hsm).compare_master_keys()
+        newest = await _newest(hsm)
+        copies = key_copies(settings, hsm, identity)
+        rewrapping = Rewrapping(database, hsm, newest, copies, on_stage)
+        kinds, failed = await rewrapping.survey()
+        report = Report(sorted(newest.values()), kinds, failed)
+        if wanted.dry_run:
+            return report
+        async with stopped_node(database, LOCK):
+            if any(kind.why_not is None for kind in kinds) and not wanted.without_backup:
+                await _require_backup(database, report.newest)
+            await asyncio.to_thread(confirm, kinds)
+            changes = AuditedChanges(database, settings.node.id)
+            total = sum(kind.keys for kind in kinds if kind.why_not is None)
+            with progress_bar("keys", total) as show:
+                done = await rewrapping.rewrap(kinds, changes, operator_name(), wanted.rate, show)
+            report.rewrapped, report.failed, report.left = done.keys, done.failed, done.left
+            if wanted.retire:
+                reason = f"no key is under it: rewrapped under {', '.join(report.newest)}"
+                report.retired = await retire_unused(
+                    changes, report.newest, operator_name(), reason
+                )
+        return report
+
+
+async def _newest(hsm: Hsm) -> dict[Protection, str]:
+    """Return the names of the newest master keys by what they protect. Raise OperatorError."""
+    from custody.pkcs11.master_key import HOST_SUFFIX
+    from custody.wire.algorithms import Protection
+    from hsm_driver.key_copies import version_of
+
+    names = sorted(await hsm.check_values(), key=version_of)
+    host = [name for name in names if name.rpartition("/")[0].endswith(HOST_SUFFIX)]
+    wrapping = [name for name in names if name not in host]
+    if not host or not wrapping or version_of(host[-1]) != version_of(wrapping[-1]):
+        found = ", ".join([*wrapping[-1:], *host[-1:]])
+        raise OperatorError(
+            f"the newest master keys in use are {found}, which are not the two of one version",
+            "Adopt both keys of the newest version: hsm-driver master-key adopt.",
+        )
+    return {Protection.HSM: wrapping[-1], Protection.HOST: host[-1]}
+
+
+async def _require_backup(database: Pool, newest: Collection[str]) -> None:
+    """Raise OperatorError unless a backup of each newest master key is confirmed."""
+    from custody.node.key_backups import unconfirmed
+    from hsm_driver.backup_warnings import COMMAND
+    from hsm_driver.vault import known_master_keys
+
+    known = await known_master_keys(database)
+    values = {name: value for name, value in known.items() if name in newest}
+    if missing := sorted(await unconfirmed(database, values)):
+        raise OperatorError(
+            f"nobody has confirmed a backup of {', '.join(missing)}: if the HSM is lost, every "
+            "rewrapped key is lost with it",
+            f"Back the HSM up by its vendor's mechanism, then: {COMMAND} --place TEXT. To rewrap "
+            "before that: --without-backup.",
+        )
+
+
+def _question(kinds: Sequence[Kind]) -> str:
+    movable = [kind for kind in kinds if kind.why_not is None]
+    newest = ", ".join(sorted({kind.to for kind in movable}))
+    return (
+        f"Rewrap {sum(kind.keys for kind in movable)} keys under {newest}? Each driver of the "
+        "group must have been restarted since this version was adopted"
+    )
+
+
+def _show_kinds(kinds: Sequence[Kind]) -> None:
+    if kinds:
+        print_table(COLUMNS, [_row(kind) for kind in kinds])
+
+
+def _row(kind: Kind) -> tuple[object, ...]:
+    can = "yes" if kind.why_not is None else f"no: {kind.why_not}"
+    return (kind.master_key, kind.to, kind.algorithm, kind.protection, kind.keys, can)
+
+
+def _show(report: Report, wanted: Wanted) -> None:
+    newest = ", ".join(report.newest)
+    if wanted.dry_run:
+        _show_kinds(report.kinds)
+    if not report.kinds:
+        out.print(f"no key is under an older master key than {newest}", markup=False)
+    elif not wanted.dry_run:
+        out.print(f"{report.rewrapped} keys rewrapped, {report.left} left", markup=False)
+    if report.failed:
+        print_table(
+            ["key_id", "stays unchanged"], [(key.key_id, key.what) for key in report.failed]
+        )
+    if any(kind.why_not for kind in report.kinds):
+        err.print(LOCKED, markup=False)
+    if report.retired:
+        out.print(f"retired {', '.join(report.retired)}", markup=False)
+        err.print(RETIRED, markup=False)
+
+
+LOCKED = (
+    "Keys that cannot be rewrapped stay under their master key: "
+    "docs/how-to/rewrap-the-master-key.md says what their owner can do."
+)
+RETIRED = (
+    "Restart each driver of the group before you delete a retired master key with the vendor's "
+    "tool. Keep it in the HSM's backup as long as you keep backups of the database, or copies of "
+    "wrapped keys, from before."
+)
+
+
+def _as_json(report: Report, wanted: Wanted) -> dict[str, Any]:
+    return {
+        "dry_run": wanted.dry_run,
+        "newest": report.newest,
+        "kinds": [
+            {**asdict(kind), "can_be_rewrapped": kind.why_not is None} for kind in report.kinds
+        ],
+        "rewrapped": report.rewrapped,
+        "failed": [vars(key) for key in report.failed],
+        "left": report.left,
+        "retired": report.retired,
+    }
