@@ -112,7 +112,9 @@ async def _weak_keys(database: Pool, weak: WeakVersions) -> list[Check]:
                 f"keys under {row.master_key}",
                 Status.WARN,
                 f"{len(row.key_ids)} stored keys are open to: {', '.join(weak[row.master_key])}",
-                "Make and adopt a stronger master key, then move the funds to new wallets. "
+                "Make and adopt a stronger master key, then: hsm-driver master-key rewrap "
+                "--dry-run. It says which keys can be put under it. Move the funds of the others "
+                "to new wallets. "
                 f"List these keys: hsm-driver keys list --master-key {row.master_key}",
                 ids=tuple(map(str, row.key_ids)),
             )

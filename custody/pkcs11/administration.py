@@ -11,6 +11,7 @@ from typing import TypeVar
 from custody.pkcs11.endings import ending
 from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
+    REWRAP_STEP,
     Answers,
     Extract,
     Extracted,
@@ -22,6 +23,7 @@ from custody.pkcs11.messages import (
     MasterKeyRecord,
     MasterKeys,
     Operation,
+    Outcome,
     Probe,
     Probed,
     TrialPart,
@@ -75,6 +77,18 @@ class Administration:
     async def try_part(self, part: TrialPart) -> list[TriedStep]:
         """Try one part of what a driver needs (custody.pkcs11.trial)."""
         return (await self._do(TryToken(part=part), Tried)).steps
+
+    async def rewrappable(self) -> dict[str, bool | None]:
+        """Return whether each master key that wraps lets its keys out to the next one, by name.
+
+        Really tried, with a key of the trial. None, or no answer: it could not be tried.
+        """
+        try:
+            steps = await self.try_part(TrialPart.REWRAP)
+        except OperatorError:
+            return {}  # the keys themselves must be shown
+        known = {Outcome.WORKS: True, Outcome.REFUSED: False}
+        return {step.name.removeprefix(REWRAP_STEP): known.get(step.outcome) for step in steps}
 
     async def _do(self, operation: Operation, expected: type[Expected]) -> Expected:
         answered: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "name", "purpose", "check value", "made inside", "extractable", "modifiable", "copyable",
+    "rewrappable",
 )  # fmt: skip
+CanBeRewrapped = Mapping[str, bool | None]
+"""By the name of a master key that wraps; None if it could not be tried."""
 MAX_ABOVE = 1_000_000
 RESTORED_EXAMPLE = "HSM failed, backup of 3 March"
 
@@ -175,18 +178,24 @@ def master_key_app(
         import asyncio
 
         with operator_errors():
-            made = asyncio.run(_generate(settings_of(context), rewrappable, extractable, above))
-        _show(made.keys, as_json)
+            made, can = asyncio.run(
+                _generate(settings_of(context), rewrappable, extractable, above)
+            )
+        show_keys(made.keys, as_json=as_json, rewrappable=can)
         _show_left_out(made.left_out, is_weaker=rewrappable or extractable)
 
     @app.command("list")
     def list_(context: typer.Context, as_json: Json = False) -> None:
-        """Show every version on the token, with its check value."""
+        """Show every version on the token, with its check value.
+
+        `rewrappable`: whether the keys under it can be put under the next version inside the HSM.
+        The command tries this with a key of its own.
+        """
         import asyncio
 
         with operator_errors():
-            keys = asyncio.run(_list(settings_of(context)))
-        _show(keys, as_json)
+            keys, rewrappable = asyncio.run(_list(settings_of(context)))
+        show_keys(keys, as_json=as_json, rewrappable=rewrappable)
 
     @app.command()
     def check(
@@ -206,13 +215,13 @@ def master_key_app(
                 found = _named(token, [found, *other_tokens(context)])
             if retry_pin:
                 PinMemory(found).forget()
-            keys = asyncio.run(_list(found))
+            keys, rewrappable = asyncio.run(_list(found))
             if not keys:
                 raise OperatorError(
                     f"the token {found.token_name!r} has no master key",
                     "Make one with: master-key generate",
                 )
-        _show(keys, as_json)
+        show_keys(keys, as_json=as_json, rewrappable=rewrappable)
 
     return app
 
@@ -229,28 +238,36 @@ def _named(name: str, tokens: Sequence[HsmSettings]) -> HsmSettings:
 
 async def _generate(
     settings: HsmSettings, rewrappable: bool, extractable: bool, above: int
-) -> MasterKeys:
+) -> tuple[MasterKeys, CanBeRewrapped]:
     from custody.pkcs11.administration import administration
 
     async with administration(settings) as token:
-        return await token.make_master_key(rewrappable, extractable, above)
+        made = await token.make_master_key(rewrappable, extractable, above)
+        return made, await token.rewrappable()
 
 
-async def _list(settings: HsmSettings) -> list[MasterKeyRecord]:
+async def _list(settings: HsmSettings) -> tuple[list[MasterKeyRecord], CanBeRewrapped]:
     from custody.pkcs11.administration import administration
 
     async with administration(settings) as token:
-        return await token.master_keys()
+        keys = await token.master_keys()
+        return keys, await token.rewrappable() if keys else {}
 
 
-def _show(keys: list[MasterKeyRecord], as_json: bool) -> None:
+def show_keys(keys: list[MasterKeyRecord], *, as_json: bool, rewrappable: CanBeRewrapped) -> None:
+    """Print master keys. ``rewrappable``: what the token let out, for those that wrap."""
     if as_json:
-        print_json([_as_json(key) for key in keys])
+        print_json([_as_json(key, _can(key, rewrappable)) for key in keys])
     elif not keys:
         out.print("no master key yet; make one with: master-key generate")
     else:
-        rows = [_row(key) for key in keys]
+        rows = [_row(key, _can(key, rewrappable)) for key in keys]
         print_table(COLUMNS, rows)
+
+
+def _can(key: MasterKeyRecord, rewrappable: CanBeRewrapped) -> bool | None:
+    """Return whether keys can be put under the next version. Nothing locks a key that decrypts."""
+    return True if key.purpose == "encrypts host keys" else rewrappable.get(key.name)
 
 
 def _show_left_out(left_out: list[str], *, is_weaker: bool) -> None:
@@ -266,14 +283,14 @@ def _show_left_out(left_out: list[str], *, is_weaker: bool) -> None:
         )
 
 
-def _as_json(key: MasterKeyRecord) -> dict[str, Any]:
+def _as_json(key: MasterKeyRecord, rewrappable: bool | None) -> dict[str, Any]:
     shown = key.model_dump(exclude={"pins", "new_proof", "adopted"})
     value = None if key.check_value is None else "0x" + key.check_value.hex()
-    return {**shown, "check_value": value}
+    return {**shown, "check_value": value, "rewrappable": rewrappable}
 
 
-def _row(key: MasterKeyRecord) -> tuple[object, ...]:
-    flags = (key.made_inside, key.extractable, key.modifiable, key.copyable)
+def _row(key: MasterKeyRecord, rewrappable: bool | None) -> tuple[object, ...]:
+    flags = (key.made_inside, key.extractable, key.modifiable, key.copyable, rewrappable)
     return (key.name, key.purpose, key.short_value, *map(_word, flags))
 
 

@@ -107,15 +107,16 @@ def try_rules(session: Session) -> list[tuple[str, str | None]]:
     return found
 
 
-def strongest_key(session: Session, *, is_host: bool) -> Any:
+def strongest_key(session: Session, *, is_host: bool, rewrappable: bool = False) -> Any:
     """Make a session key with the strongest attributes of this token. The caller destroys it.
 
-    Raise PKCS11Error, or CannotStart if the token makes no working key.
+    ``rewrappable``: as for ``make_master_keys``. Raise PKCS11Error, or CannotStart if the token
+    makes no working key.
     """
     design = (
         _encrypting("", extractable=False)
         if is_host
-        else _wrapping(session, "", _ways(session), rewrappable=False, extractable=False)
+        else _wrapping(session, "", _ways(session), rewrappable, extractable=False)
     )
     rules, _ = _strongest(session, design)
     return _generate(session, design, rules, store=False)

@@ -310,6 +310,8 @@ class KeepAlive(Message):
 
 TWIN_STEP = "looser twin of a master key"
 """The name of the only step of TrialPart.TWIN."""
+REWRAP_STEP = "rewrap from "
+"""The names of the steps of TrialPart.REWRAP begin so. The name of a master key follows."""
 
 
 class TrialPart(StrEnum):
@@ -322,6 +324,7 @@ class TrialPart(StrEnum):
     HARDENING = "hardening"
     PROOFS = "proofs"
     TWIN = "twin"
+    REWRAP = "rewrap"
 
 
 class TryToken(Message):

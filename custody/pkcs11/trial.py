@@ -12,6 +12,7 @@ from custody.pkcs11 import (
     host_key,
     key_proof,
     master_key_making,
+    rewrap_trial,
     token_scheme,
     traits_trial,
     twin_trial,
@@ -197,6 +198,7 @@ _PARTS: dict[TrialPart, Callable[[Session, Hello], Steps]] = {
     TrialPart.HARDENING: _hardening,
     TrialPart.PROOFS: _proofs,
     TrialPart.TWIN: twin_trial.steps,
+    TrialPart.REWRAP: rewrap_trial.steps,
 }
 
 

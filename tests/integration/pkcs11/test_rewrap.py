@@ -1,16 +1,23 @@
 """Stored keys under another master key of the same token."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from custody.pkcs11.administration import administration
+from custody.pkcs11.commands import show_keys
+from custody.pkcs11.doctor import hsm_checks
 from custody.pkcs11.errors import HsmFailure, KeyNotWrappable, KeyUnusable, MasterKeyMissing
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.messages import MasterKeyRecord
 from custody.pkcs11.settings import HsmSettings
 from custody.pkcs11.token_traits import TokenTraits
 from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.checks import Status
 from custody.wire.algorithms import ECDSA_SECP256R1, EDDSA_ED25519, Protection
 from tests.integration.pkcs11.conftest import make_master_key, opened, settings_for
 from tests.integration.pkcs11.outside import objects
@@ -93,6 +100,41 @@ async def test_wrap_with_trusted_neither_locks_nor_unlocks_a_master_key(rewrappa
         verified(key, digest(1), await hsm.sign(moved, digest(1)))
         with pytest.raises(KeyNotWrappable):
             await hsm.rewrap(moved, "custody/1")
+
+
+@pytest.mark.each_provider
+async def test_list_doctor_and_try_token_say_which_master_keys_let_their_keys_out(
+    rewrappable: HsmSettings, empty_token: Tokens
+):
+    await make_master_key(rewrappable, rewrappable=True)
+    await make_master_key(rewrappable)
+    before = objects(empty_token)
+    option = "a key of generate --rewrappable"
+    async with administration(rewrappable) as token:
+        can = await token.rewrappable()
+    assert can == {"custody/1": True, "custody/2": False, option: True}
+    checks = {each.name: each async for each in hsm_checks(rewrappable)}
+    assert checks["rewrap from custody/1"].detail.startswith("works: ")
+    assert "locked: the token answered CKR_" in checks["rewrap from custody/2"].detail
+    assert checks["rewrap from custody/2"].status is Status.OK
+    assert objects(empty_token) == before
+
+
+@pytest.mark.parametrize("purpose", ["wraps keys", "encrypts host keys"])
+def test_master_key_list_has_a_column_of_it(purpose: str, capsys: pytest.CaptureFixture[str]):
+    facts: dict[str, Any] = {"purpose": purpose}
+    key = MasterKeyRecord.model_construct(
+        name="custody/1", **facts, check_value=None, made_inside=True, extractable=False,
+        modifiable=False, copyable=False, label="custody", version=1, sensitive=True,
+    )  # fmt: skip
+    for can, word in ((True, "yes"), (False, "no"), (None, "unknown")):
+        show_keys([key], as_json=False, rewrappable={"custody/1": can})
+        header, row = capsys.readouterr().out.splitlines()
+        assert header.split()[-1] == "rewrappable"
+        assert row.split()[-1] == ("yes" if purpose == "encrypts host keys" else word)
+        show_keys([key], as_json=True, rewrappable={"custody/1": can})
+        [shown] = json.loads(capsys.readouterr().out)
+        assert shown["rewrappable"] is (True if purpose == "encrypts host keys" else can)
 
 
 Change = Callable[[WrappedKey], WrappedKey]
