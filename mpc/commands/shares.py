@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NEEDS_REPAIR = "needs repair"
 COLUMNS = [
     "key_id", "ceremony", "state", "is_uncertain", "generation", "protocol", "group", "index",
-    "threshold", "network", "encryption_key", "created_at",
+    "threshold", "network", "is_imported", "encryption_key", "created_at",
 ]  # fmt: skip
 
 
@@ -53,6 +53,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         signs nothing until they are asked again (mpc-signer bans ask-again), or until the share is
         repaired. Its state is still the one that the database or the share copy had: this signer
         may have erased the key's earlier share.
+
+        The private key of an imported share came from an application, which may still have it.
         """
         import asyncio
 
@@ -62,7 +64,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
-                row["is_uncertain"] = "yes" if row["is_uncertain"] else "no"
+                for name in ("is_uncertain", "is_imported"):
+                    row[name] = "yes" if row[name] else "no"
                 if row["signers"] is not None:
                     row["threshold"] = f"{row['threshold']} of {len(row['signers'] or ())}"
             print_table(COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
@@ -158,6 +161,7 @@ def _needed(repair: NeededRepair) -> dict[str, Any]:
         "ceremony": str(repair.ceremony),
         "state": NEEDS_REPAIR,
         "is_uncertain": False,
+        "is_imported": False,
         "generation": repair.generation,
         "threshold": repair.threshold,
         "signers": None,
@@ -191,6 +195,7 @@ def _described(row: Any) -> dict[str, Any]:
         "network": row.network,
         "public_key": row.public_key and "0x" + row.public_key.hex(),
         "has_signed": row.proved,
+        "is_imported": row.imported,
         "encryption_key": row.encryption_key,
         "created_at": row.created_at.isoformat(),
         "changed_at": row.changed_at.isoformat(),

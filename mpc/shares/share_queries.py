@@ -284,7 +284,8 @@ NEEDED_REPAIRS = """
 
 LIST = """
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
-        share_index, network, public_key, proved, encryption_key, uncertain, created_at, changed_at
+        share_index, network, public_key, proved, encryption_key, uncertain, created_at, changed_at,
+        CAST(made_for::jsonb ->> 'imported' AS boolean) IS TRUE AS imported
     FROM shares
     WHERE :all OR state IN ('confirmed', 'promised', 'active', 'repaired')
     ORDER BY created_at DESC, key_id, ceremony LIMIT :limit

@@ -21,6 +21,7 @@ from mpc.shares.stored_share import ShareState
 from tests.integration.signer.commands import command, rewrite
 from tests.integration.signer.conftest import configuration_text
 from tests.integration.signer.keys import (
+    MADE_FOR,
     ME,
     SIGNERS,
     activate,
@@ -234,6 +235,22 @@ async def test_an_uncertain_share_is_listed_with_its_state(
         "active",
         "yes",
     )
+
+
+async def test_a_share_of_an_imported_key_is_listed_as_such(
+    pool: Pool, shares: Shares, config: Path
+):
+    generated, imported = new_key(), new_key()
+    await activate(pool, shares, generated)
+    made_for = MADE_FOR.model_copy(update={"imported": True})
+    confirmation = imported.confirmation.model_copy(update={"made_for": made_for})
+    await put(pool, await shares.prepare_row(confirmation, None, imported.ours))
+    listed = json.loads((await command(config, "shares", "list", "--json")).stdout)
+    assert {each["ceremony"]: each["is_imported"] for each in listed} == {
+        str(generated.ceremony): False,
+        str(imported.ceremony): True,
+    }
+    assert "is_imported" in (await command(config, "shares", "list")).stdout.splitlines()[0]
 
 
 async def test_a_set_that_was_never_made_here_is_listed(pool, shares: Shares, config: Path):
