@@ -20,7 +20,7 @@ from custody.runtime.console import application, err, operator_errors, out, prin
 from custody.runtime.errors import OperatorError
 from devstack.drills.drill import Drill, DrillFailed
 from devstack.drills.report import Result, loss, write_report
-from devstack.drills.scenario import Scenario, find_scenarios, select
+from devstack.drills.scenario import Scenario, find_scenarios, longest_first, select
 from devstack.drills.stated_times import state_times
 from devstack.interruption import Interrupted, interruptible
 from devstack.processes import fork_server
@@ -83,7 +83,12 @@ def _carry_out_all(chosen: Mapping[str, Scenario], at_once: int) -> list[Result]
     context = multiprocessing.get_context("fork")  # so that all share the fork server
     with ProcessPoolExecutor(at_once, context) as pool:
         try:
-            for result, shown in pool.map(_carry_out_unseen, *zip(*chosen.items(), strict=True)):
+            begun = {
+                name: pool.submit(_carry_out_unseen, name, chosen[name])
+                for name in longest_first(chosen)
+            }
+            for name in chosen:
+                result, shown = begun[name].result()
                 sys.stdout.write(shown)
                 sys.stdout.flush()
                 results.append(result)

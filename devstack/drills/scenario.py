@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from custody.runtime.errors import OperatorError
@@ -15,12 +15,14 @@ from devstack.drills.drill import Drill
 class Scenario:
     """``number``: of the table in docs/how-to/recover/index.md, for example "8a".
 
-    ``run`` carries the scenario out. It raises an error if a check fails.
+    ``run`` carries the scenario out. It raises an error if a check fails. ``waits``: for half a
+    minute the scenario waits for others, so several of these can share a core.
     """
 
     number: str
     title: str
     run: Callable[[Drill], None]
+    waits: bool = False
 
 
 def find_scenarios() -> dict[str, Scenario]:
@@ -42,6 +44,14 @@ def select(found: dict[str, Scenario], names: Sequence[str]) -> dict[str, Scenar
             f"there is no scenario {', '.join(unknown)}", f"The scenarios are: {', '.join(found)}"
         )
     return {name: found[name] for name in names} if names else found
+
+
+def longest_first(chosen: Mapping[str, Scenario]) -> list[str]:
+    """Return the names of the scenarios that wait, then the others, each in their order.
+
+    A long scenario that began last would run alone.
+    """
+    return sorted(chosen, key=lambda name: not chosen[name].waits)
 
 
 def _order(number: str) -> tuple[int, str]:

@@ -79,4 +79,6 @@ def _require_adopted(drill: Drill, stack: Stack, acknowledged: AcknowledgedKey) 
         raise DrillFailed(f"{acknowledged.name} is another one now")
 
 
-SCENARIO = Scenario("11", "The control plane's database is lost; last night's copy is left", run)
+SCENARIO = Scenario(
+    "11", "The control plane's database is lost; last night's copy is left", run, waits=True
+)

@@ -100,4 +100,6 @@ def _run_in(drill: Drill, signer: Signer, *arguments: str | Path) -> None:
     run(Program("recovery", list(arguments), signer.folder, log, clean_environment()), "recover")
 
 
-SCENARIO = Scenario("8c", "A signer's database and encryption key are lost: by Layer 4", _run)
+SCENARIO = Scenario(
+    "8c", "A signer's database and encryption key are lost: by Layer 4", _run, waits=True
+)

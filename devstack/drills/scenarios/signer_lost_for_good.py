@@ -114,5 +114,5 @@ def _restore(
 
 
 SCENARIO = Scenario(
-    "6", "A signer is lost for good: its backup, and repairs of what is newer", _run
+    "6", "A signer is lost for good: its backup, and repairs of what is newer", _run, waits=True
 )

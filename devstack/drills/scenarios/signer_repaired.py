@@ -67,4 +67,6 @@ def repair_share(
     )
 
 
-SCENARIO = Scenario("8b", "A signer's database is lost, and its shares are repaired", _run)
+SCENARIO = Scenario(
+    "8b", "A signer's database is lost, and its shares are repaired", _run, waits=True
+)

@@ -105,4 +105,4 @@ def _wait(drill: Drill, signer: Signer, query: str, what: str) -> None:
         time.sleep(0.2)
 
 
-SCENARIO = Scenario("14", "An old backup of a signer's database is restored", run)
+SCENARIO = Scenario("14", "An old backup of a signer's database is restored", run, waits=True)

@@ -1,7 +1,9 @@
 """The frame of the drills: which scenarios there are, and what the report says."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,34 @@ def test_a_failed_check_makes_the_command_fail_and_the_others_are_carried_out(
     assert "did not say what was lost" in report["scenarios"][1]["error"]
     shown = capsys.readouterr().out
     assert [shown.count(f"1. {name}") for name in functions] == [2, 2, 2]  # its steps, the table
+
+
+def notes_its_turn(drill: Drill) -> None:
+    with (drill.folder.parent / "turns").open("a") as turns:
+        turns.write(f"{drill.folder.name}\n")
+    drill.record_losses(["a key"])
+
+
+@pytest.mark.parametrize(("at_once", "turns"), [(1, ["short", "long"]), (2, ["long", "short"])])
+def test_beside_others_a_scenario_that_waits_begins_first_and_keeps_its_place_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, turns: list[str]
+):
+    scenarios = {
+        "short": Scenario("1", "short", notes_its_turn),
+        "long": Scenario("2", "long", notes_its_turn, waits=True),
+    }
+    monkeypatch.setattr(command, "DRILL", tmp_path / "drill")
+    monkeypatch.setattr(command, "find_scenarios", lambda: scenarios)
+    monkeypatch.setattr(command, "ProcessPoolExecutor", one_worker)
+    command.drill(names=None, show=False, at_once=at_once)
+    report = json.loads((tmp_path / "drill" / "report.json").read_text())
+    assert [each["name"] for each in report["scenarios"]] == ["short", "long"]
+    assert (tmp_path / "drill" / "turns").read_text().split() == turns
+
+
+def one_worker(_: int, context: BaseContext) -> ProcessPoolExecutor:
+    """Let no scenario overtake another."""
+    return ProcessPoolExecutor(1, context)
 
 
 def test_a_command_that_must_be_refused_and_is_not_fails_the_drill(tmp_path: Path):
