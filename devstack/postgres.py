@@ -59,6 +59,7 @@ class Cluster:
         self._durable = durable
         self._password: str = secrets.token_urlsafe(24) if of is None else of._password
         self._process: Process | None = None
+        self._administrators: dict[int, psycopg.Connection[tuple[object, ...]]] = {}
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=BASE))
         self.port = free_port()
         try:
@@ -267,8 +268,26 @@ class Cluster:
         )
 
     def _execute(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement)
+        if self._durable:
+            with psycopg.connect(self.url(), autocommit=True) as connection:
+                connection.execute(statement)
+            return
+        administrator = self._kept_administrator()
+        try:
+            administrator.execute(statement)
+        except psycopg.OperationalError:
+            if not administrator.closed:
+                raise
+            self._kept_administrator().execute(statement)  # the server has ended the session
+
+    def _kept_administrator(self) -> psycopg.Connection[tuple[object, ...]]:
+        """Return a connection of this process that stays open: tests make many databases."""
+        kept = self._administrators.get(os.getpid())
+        if kept is None or kept.closed:
+            kept = psycopg.connect(self.url(), autocommit=True)
+            # A forked child must not close the connection of its parent, so none is removed.
+            self._administrators[os.getpid()] = kept
+        return kept
 
     def _program(self, name: str, arguments: list[str | Path]) -> Program:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
