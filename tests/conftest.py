@@ -32,7 +32,7 @@ class OneProcessAFolder(LoadScopeScheduling):  # type: ignore[misc]  # has no ty
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    # Folders begin in the order of their names. By number of tests, as xdist has them, a folder of
+    # Folders begin in the order of the items. By number of tests, as xdist has them, a folder of
     # few long tests (faults/mpc) is the last to begin, and then only one process works.
     config.option.loadscopereorder = False
     return OneProcessAFolder(config, log)
@@ -42,8 +42,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection.parametrise(metafunc)
 
 
+LONG = ("tests/integration/pkcs11/", "tests/integration/signer/")
+"""Folders that take minutes, and whose names are late in the alphabet."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     selection.select(items)
+    # A long folder that begins last runs alone, while the other process has no folder left.
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
