@@ -1,6 +1,7 @@
 """`make demo`'s result.json, checked by somebody who was not there."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +19,16 @@ from devstack.bip322 import check_taproot_message
 from tests.second_opinion import Wanted, check_signature
 
 ROOT = Path(__file__).parents[2]
+PRINTED = "CUSTODY_DEMO_PRINTED"
+"""Names a file with what `make demo` printed in this checkout."""
 EPOCH = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
 def said() -> str:
-    """What a demo prints."""
+    """What a demo prints: the one that .ci/run has just run, otherwise one of our own."""
+    if PRINTED in os.environ:
+        return Path(os.environ[PRINTED]).read_text()
     command = [sys.executable, "-m", "devstack", "demo"]
     done = subprocess.run(
         command, cwd=ROOT, check=True, timeout=480, stdout=subprocess.PIPE, text=True
@@ -177,6 +182,8 @@ def _key(key: dict, network: str | None) -> Key:
             "network": network and Network(network),
             **dict.fromkeys(("signer_group", "generation", "root", "path", "chain_code")),
             "attestations": (),
+            "name": None,
+            "tags": [],
             "external_id": None,
             "reason": None,
             "created_at": EPOCH,
