@@ -62,7 +62,7 @@ class ExampleGate(Service):
         self,
         *,
         applications: Sequence[str] = (),
-        by_hand: Sequence[str] = ("RefreshKey", "RepairShare"),
+        by_hand: Sequence[str] = ("RefreshKey", "RepairShare", "UnarchiveKey"),
         bare_hashes: str = "pending",
         refuse_words: Sequence[str] = ("drain",),
         approve_up_to: int = 200,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from custody.node import restored_keys
 from custody.node.adoptions import AdoptedRows
 from custody.node.audit_records import Finding, Said
+from custody.node.audited_archivals import ARCHIVAL_ROWS, missing_archivals
 from custody.node.chain_verification import KeyCheck
 from custody.node.key_proofs import PROOF_ROWS
 from custody.node.outcome_check import Rows
@@ -33,13 +34,14 @@ _FIND = """
 
 
 async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
-    """Return a fault for each recorded key that is missing or has other facts."""
+    """Return a fault for each recorded key that is missing or differs, or lost its archival."""
+    gone = await missing_archivals(rows, page)
     made = [said for said in page if said.kind in _MADE and said.status is OutcomeStatus.DONE]
     if not made:
-        return []
+        return gone
     found = await rows(_FIND, {"key_ids": [said.key_id for said in made]})
     stored = {row.key_id: row for row in found}
-    findings = []
+    findings = gone
     for said in made:
         row, made_here = stored.get(said.key_id), f"key {said.key_id} {_MADE[said.kind]}"
         if row is None:
@@ -69,5 +71,6 @@ CHECK = KeyCheck(
         ),
         restored_keys.ADOPTED_ROWS,
         PROOF_ROWS,
+        *ARCHIVAL_ROWS,
     ],
 )

@@ -8,6 +8,8 @@ from functools import partial
 import structlog
 
 from custody.database.pool import Pool
+from custody.node.archivals import Archivals
+from custody.node.archiving import archiving_handlers
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.health import Part
@@ -119,6 +121,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
                     vault, settings.node.id, settings.node.group, signer, copies
                 ),
                 JobKind.SIGN.value: Sign(vault),
+                **archiving_handlers(Archivals(database), vault.require_key),
             },
             parts=parts,
             capabilities=capabilities,

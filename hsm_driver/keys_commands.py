@@ -8,6 +8,8 @@ from uuid import UUID
 
 import typer
 
+from custody.node.archive_command import add_archive_commands
+from custody.node.archived_sql import ROOT, is_archived
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from hsm_driver.settings import DriverSettings
 
 
-_COLUMNS = """
+_COLUMNS = f"""
     key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
-    created_at
+    created_at, {is_archived("key_id", f"'{ROOT}'")} AS archived
 """
 _IS_OLDER = """
     EXISTS (SELECT FROM master_keys AS newer
@@ -42,7 +44,11 @@ _NEWEST = f"""
 """
 _ONE = f"SELECT {_COLUMNS} FROM wrapped_keys WHERE key_id = :key_id"
 
-TEXT_COLUMNS = ["key_id", "scheme", "curve", "network", "protection", "master_key", "created_at"]
+_KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = :key_id"
+
+TEXT_COLUMNS = [
+    "key_id", "scheme", "curve", "network", "protection", "master_key", "created_at", "archived",
+]  # fmt: skip
 
 
 def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer.Typer:
@@ -71,6 +77,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         if as_json:
             print_json(rows)
         else:
+            for row in rows:
+                row["archived"] = "yes" if row["archived"] else "no"
             print_table(TEXT_COLUMNS, [[row[name] for name in TEXT_COLUMNS] for row in rows])
 
     @app.command()
@@ -120,6 +128,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         if bad:
             raise typer.Exit(EXIT_FAILED)
 
+    add_archive_commands(app, settings_of, known=_KNOWN, has_children=False)
     return app
 
 

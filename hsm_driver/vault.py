@@ -149,6 +149,10 @@ class Vault:
         require_same_key(StoredKey(key_id, key.algorithm, network, key.public_key), job)
         return key
 
+    async def require_key(self, job: Job) -> None:
+        """Raise Failed as ``find_for`` does."""
+        await self.find_for(job)
+
     async def compare_master_keys(self) -> None:
         """Raise OperatorError unless the token's master keys are those of this database.
 

@@ -75,8 +75,12 @@ class KeyNotActive(Refused):
     """The key cannot sign, or not yet: wait for it with ``get_key``."""
 
 
+class KeyArchived(Refused):
+    """The key, or a key that it is derived from, is archived: un-archive it with unarchive_key."""
+
+
 class ChangeUnderWay(Refused):
-    """The key's shares are being refreshed or repaired already: wait for what the text names."""
+    """Another change of the key is under way already: wait for what the text names."""
 
 
 class ExternalIdConflict(Refused):
@@ -169,6 +173,7 @@ _BY_CODE: dict[str, type[Refused]] = {
     "no_capable_node": Unsupported,
     "no_delivery_server": Unsupported,
     "key_not_active": KeyNotActive,
+    "key_archived": KeyArchived,
     "change_under_way": ChangeUnderWay,
     "external_id_conflict": ExternalIdConflict,
     "external_id_spent": ExternalIdSpent,

@@ -16,6 +16,7 @@ from custody.client.waiting import until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import (
+    ArchiveKey,
     CreateKey,
     CreateSignerGroup,
     CreateWallet,
@@ -26,6 +27,7 @@ from custody.wire.requests import (
     SignMessage,
     SignRequest,
     SignTransaction,
+    UnarchiveKey,
 )
 from custody.wire.resources import (
     AuditRecord,
@@ -132,11 +134,13 @@ def list_wallets(
     name: str | None = None,
     tags: Iterable[str] = (),
     owner: str | None = None,
+    archived: bool | None = None,
 ) -> Call[Page[Wallet]]:
     """Iterate over the application's wallets, newest first; pages are read as needed.
 
     Each argument is a filter. ``tags``: wallets with all of these. ``name`` and ``address``:
-    exactly this one. ``owner``: wallets whose key a node of this owner holds.
+    exactly this one. ``owner``: wallets whose key a node of this owner holds. ``archived``: only
+    archived ones, or only the others; None for both.
     """
     return get(
         "/v1/wallets",
@@ -148,6 +152,7 @@ def list_wallets(
         name=name,
         tag=list(tags) or None,
         owner=owner,
+        archived=None if archived is None else str(archived).lower(),
     )
 
 
@@ -209,6 +214,7 @@ def list_keys(
     name: str | None = None,
     tags: Iterable[str] = (),
     owner: str | None = None,
+    archived: bool | None = None,
 ) -> Call[Page[Key]]:
     """Iterate over the application's keys, newest first; filters as for list_wallets."""
     return get(
@@ -220,6 +226,7 @@ def list_keys(
         name=name,
         tag=list(tags) or None,
         owner=owner,
+        archived=None if archived is None else str(archived).lower(),
     )
 
 
@@ -243,7 +250,7 @@ def derive_key(
 ) -> Calls[Key]:
     """Derive a child of an ECDSA key of store mpc, as ``m/0/5`` (BIP-32, unhardened): Active now.
 
-    ``name`` and ``tags`` are of a new child. Raises InvalidRequest, KeyNotActive,
+    ``name`` and ``tags`` are of a new child. Raises InvalidRequest, KeyNotActive, KeyArchived,
     ExternalIdConflict.
     """
     body = DeriveKey(
@@ -276,6 +283,29 @@ def repair_share(
     return _change(key_id, "repair", Wish(Endpoint.REPAIRS, body, UUID(str(key_id))), wait)
 
 
+def archive_key(
+    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Calls[KeyChange]:
+    """Have the nodes sign nothing with a key, nor with keys derived from it; wait until all obey.
+
+    New signatures are refused at once, also while the request is open.
+    Raises KeyNotActive, ChangeUnderWay, ExternalIdConflict, NotFinal, Rejected, Failed.
+    """
+    body = ArchiveKey(external_id=_external_id(external_id))
+    return _change(key_id, "archive", Wish(Endpoint.ARCHIVALS, body, UUID(str(key_id))), wait)
+
+
+def unarchive_key(
+    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
+) -> Calls[KeyChange]:
+    """Let an archived key sign again, once the gates of its owners approve; wait until it does.
+
+    Errors as for archive_key. Rejected also if an operator archived the key on a host.
+    """
+    body = UnarchiveKey(external_id=_external_id(external_id))
+    return _change(key_id, "unarchive", Wish(Endpoint.UNARCHIVALS, body, UUID(str(key_id))), wait)
+
+
 def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:
     path = f"/v1/keys/{key_id}/{wanted.endpoint.value}"
     return until_final(
@@ -295,6 +325,18 @@ def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) ->
     return _read_change(f"/v1/keys/{key_id}/repairs/{change_id}", wait)
 
 
+def get_archival(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
+    """Read an archival. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/archivals/{change_id}", wait)
+
+
+def get_unarchival(
+    key_id: UUID | str, change_id: UUID | str, *, wait: float = 0
+) -> Calls[KeyChange]:
+    """Read an unarchival. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
+    return _read_change(f"/v1/keys/{key_id}/unarchivals/{change_id}", wait)
+
+
 def _read_change(path: str, wait: float) -> Calls[KeyChange]:
     call = get(path, KeyChange)
     return until_final(call, lambda _: call, wait)
@@ -312,7 +354,8 @@ def sign_message(
 
     A ``str`` is text and is signed as its UTF-8, also when it starts with 0x. ``hash_function``
     is for bare ECDSA keys, and needed there.
-    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
+    Raises InvalidRequest, KeyNotActive, KeyArchived, ExternalIdConflict, NotFinal, Rejected,
+    Failed.
     """
     body = SignMessage(
         kind="Message",

@@ -36,6 +36,7 @@ class Code(StrEnum):
     EXTERNAL_ID_SPENT = "external_id_spent"
     IDENTITY_CHANGED = "identity_changed"
     KEY_NOT_ACTIVE = "key_not_active"
+    KEY_ARCHIVED = "key_archived"
     CHANGE_UNDER_WAY = "change_under_way"
     TOO_LARGE = "too_large"
     IMPORT_NOT_USABLE = "import_not_usable"
@@ -73,7 +74,8 @@ STATUS_AND_TITLE = {
     ),
     Code.IDENTITY_CHANGED: (409, "The node's identity key is another than before"),
     Code.KEY_NOT_ACTIVE: (409, "The key cannot sign"),
-    Code.CHANGE_UNDER_WAY: (409, "The key's shares are being changed already"),
+    Code.KEY_ARCHIVED: (409, "The key is archived"),
+    Code.CHANGE_UNDER_WAY: (409, "The key is being changed already"),
     Code.TOO_LARGE: (413, "The body is too large"),
     Code.IMPORT_NOT_USABLE: (409, "The import cannot be used"),
     Code.INVALID_REQUEST: (422, "The request is not valid"),

@@ -172,8 +172,26 @@ keys = Table(
     # the private key, or that of the root, came from the application
     Column("imported", Boolean, nullable=False, server_default=false()),
     Column("name", String),
+    Column("archived_at", DateTime(timezone=True)),  # when all its holders had archived it
+    Column("archiving", Uuid),  # its last request to archive it, which counts while it is open
     _created_at(),
 )
+Index(  # few: each new signature asks for them
+    "ix_keys_archived",
+    func.coalesce(keys.c.root_id, keys.c.id),
+    postgresql_where=keys.c.archived_at.is_not(None) | keys.c.archiving.is_not(None),
+)
+for _state, _is_archived in (
+    ("archived", keys.c.archived_at.is_not(None)),
+    ("unarchived", keys.c.archived_at.is_(None)),
+):
+    Index(
+        f"ix_keys_application_id_{_state}_created_at_id",
+        keys.c.application_id,
+        keys.c.created_at,
+        keys.c.id,
+        postgresql_where=_is_archived,
+    )
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
 for _filter in ("network", "store", "scheme", "curve"):  # of a list: finds rare values
     Index(

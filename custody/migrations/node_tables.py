@@ -6,6 +6,8 @@ Do not change a function that a revision calls: a later revision gets a new func
 import sqlalchemy as sa
 from alembic import op
 
+from custody.runtime.errors import OperatorError
+
 
 def now(name: str) -> sa.Column[object]:
     """Return a column for a time; the default is the time of the insertion."""
@@ -142,3 +144,31 @@ def create_retention() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("changed_at", name="pk_retention"),
     )
+
+
+def create_archivals() -> None:
+    """Create the table of keys that were archived, and un-archived: a row for each change."""
+    op.create_table(
+        "archivals",
+        sa.Column("root_id", sa.Uuid(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("changed_by", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("is_archived", sa.Boolean(), nullable=False),
+        sa.Column("request_id", sa.Uuid()),
+        sa.Column("operator", sa.String()),
+        sa.Column("reason", sa.String()),
+        now("changed_at"),
+        sa.PrimaryKeyConstraint("root_id", "path", "changed_by", "number", name="pk_archivals"),
+    )
+
+
+def drop_archivals() -> None:
+    """Drop the table. Raise OperatorError if it has rows: archived keys would sign again."""
+    changes = op.get_bind().scalar(sa.text("SELECT count(*) FROM archivals"))
+    if changes:
+        raise OperatorError(
+            f"keys were archived or un-archived here {changes} times, and would all sign again",
+            "Keep this version: an older one cannot stop an archived key.",
+        )
+    op.drop_table("archivals")

@@ -15,7 +15,7 @@ from custody.runtime.errors import SchemaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEADS = {"control_plane": "0023", "hsm_driver": "0007", "mpc_signer": "0012"}
+HEADS = {"control_plane": "0024", "hsm_driver": "0008", "mpc_signer": "0013"}
 """The last revision of each tree; a test compares them with alembic's."""
 
 

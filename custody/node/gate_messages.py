@@ -30,6 +30,7 @@ GATED = {
     Endpoint.REPAIRS: JobKind.REPAIR_SHARE,
     Endpoint.WALLETS: JobKind.IMPORT_KEY,
     Endpoint.KEYS: JobKind.IMPORT_KEY,
+    Endpoint.UNARCHIVALS: JobKind.UNARCHIVE_KEY,
 }
 """The job kind that the gate approves for a request to an endpoint."""
 
@@ -90,8 +91,20 @@ class ShownImport(Model):
     public_key: HexBytes
 
 
+class ShownUnarchival(Model):
+    """An archived key is to sign again."""
+
+    type: Literal["Unarchive"] = "Unarchive"
+
+
 Shown = Annotated[
-    ShownMessage | ShownTransaction | ShownHash | ShownRefresh | ShownRepair | ShownImport,
+    ShownMessage
+    | ShownTransaction
+    | ShownHash
+    | ShownRefresh
+    | ShownRepair
+    | ShownImport
+    | ShownUnarchival,
     Field(discriminator="type"),
 ]
 
@@ -182,6 +195,8 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
             return job.request_digest, ShownRepair(signer=_repaired(job))
         case Endpoint.WALLETS | Endpoint.KEYS:
             return job.request_digest, ShownImport(public_key=_imported(job))
+        case Endpoint.UNARCHIVALS:
+            return job.request_digest, ShownUnarchival()
         case _:
             return job.request_digest, ShownRefresh()
 

@@ -23,6 +23,8 @@ from custody.database.connection import Connection
 from custody.database.health import DatabaseHealth
 from custody.database.pool import Pool
 from custody.database.retention import BATCH
+from custody.node.archivals import KeyPlace
+from custody.node.archived_sql import is_archived
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord, link
 from custody.node.handlers import RowChange
 from custody.node.journal_retention import journal_retention
@@ -60,6 +62,17 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the database knows of a job before it is done.
+
+    ``is_archived``: the key that the job signs with is archived.
+    """
+
+    recorded: Recorded | None
+    is_archived: bool
+
+
+@dataclass(frozen=True)
 class Commit:
     """What to commit for one job: its outcome, its audit record, and other rows."""
 
@@ -73,20 +86,24 @@ class Commit:
     """False for a replay or a refusal: only the audit chain records that outcome."""
     instead: Callable[[], "Commit | None"] = lambda: None
     """Called right before each try; may return a commit that replaces this one."""
+    unless_archived: KeyPlace | None = None
+    """The key of a signature, which is not committed once the key is archived."""
 
     def as_of_now(self) -> "Commit":
         return self.instead() or self
 
 
-_NEW = """
-    FROM unnest(:job_ids::uuid[], :digests::bytea[], :statuses::varchar[],
-        :outcomes::bytea[]) AS new (job_id, digest, status, outcome)
-"""
-
 _INSERT = f"""
     INSERT INTO journal AS known (job_id, digest, node, status, outcome)
-    SELECT job_id, digest, :node, status, outcome {_NEW}
+    SELECT job_id, digest, :node,
+        CASE WHEN new.root_id IS NULL OR NOT {is_archived("new.root_id", "new.path")}
+            THEN status END,
+        outcome
+    FROM unnest(:job_ids::uuid[], :digests::bytea[], :statuses::varchar[], :outcomes::bytea[],
+        :root_ids::uuid[], :paths::varchar[])
+        AS new (job_id, digest, status, outcome, root_id, path)
 """
+"""A signature by an archived key has no status to go to, which NOT NULL refuses."""
 
 _INSERT_WITH_LINKS = f"WITH inserted AS ({_INSERT}) {INSERT_LINKS}"
 
@@ -103,6 +120,16 @@ _INSERT_OR_KEEP = f"""
 _RECORDED = """
     SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(:job_ids::uuid[])
 """
+
+_KNOWN = f"""
+    {_RECORDED}
+    UNION ALL
+    SELECT job_id, NULL, NULL, NULL
+    FROM unnest(:asked::uuid[], :root_ids::uuid[], :paths::varchar[])
+        AS asked (job_id, root_id, path)
+    WHERE {is_archived("asked.root_id", "asked.path")}
+"""
+"""The journalled jobs, and after them, without a status, the jobs whose key is archived."""
 
 _UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = :node AND reported_at IS NULL"
 
@@ -134,12 +161,17 @@ class Journal:
         self._pool = pool
         self._node = node
         self._chain = chain
-        self._lookups = Batcher[UUID, Recorded | None](self._look_up)
+        self._lookups = Batcher[tuple[UUID, KeyPlace | None], Known](self._look_up)
         self._commits = Batcher[Commit, Recorded](self._commit)
         self.database = DatabaseHealth(pool)
 
     async def look_up(self, job_id: UUID) -> Recorded | None:
-        return await self._lookups.submit(job_id)
+        """Return the journalled outcome of a job."""
+        return (await self.known(job_id)).recorded
+
+    async def known(self, job_id: UUID, key: KeyPlace | None = None) -> Known:
+        """Return the journalled outcome of a job, and whether its ``key`` is archived."""
+        return await self._lookups.submit((job_id, key))
 
     async def commit(self, commit: Commit) -> Recorded:
         """Commit an outcome. Return the outcome in the journal: ours, or an earlier final one."""
@@ -177,10 +209,18 @@ class Journal:
         [row] = await self._pool.rows(_OLDEST)
         return row.seconds or 0.0
 
-    async def _look_up(self, job_ids: list[UUID]) -> list[Recorded | Exception | None]:
-        rows = await self._patiently(lambda: self._pool.rows(_RECORDED, {"job_ids": job_ids}))
-        found = _recorded(rows)
-        return [found.get(job_id) for job_id in job_ids]
+    async def _look_up(self, asked: list[tuple[UUID, KeyPlace | None]]) -> list[Known | Exception]:
+        of_keys = [(job_id, key) for job_id, key in asked if key is not None]
+        values = {
+            "job_ids": [job_id for job_id, _ in asked],
+            "asked": [job_id for job_id, _ in of_keys],
+            "root_ids": [key.root_id for _, key in of_keys],
+            "paths": [key.path for _, key in of_keys],
+        }
+        rows = await self._patiently(lambda: self._pool.rows(_KNOWN, values))
+        found = _recorded([row for row in rows if row.status is not None])
+        archived = {row.job_id for row in rows if row.status is None}
+        return [Known(found.get(job_id), job_id in archived) for job_id, _ in asked]
 
     async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
         if len(commits) > 1 and not all(commit.journalled for commit in commits):
@@ -226,7 +266,7 @@ class Journal:
     ) -> dict[UUID, Recorded]:
         """Insert new jobs with one statement. Raise UniqueViolationError for a journalled job."""
         links = link(await self._chain.head(), _audit_records(commits, ours))
-        await self._pool.rows(_INSERT_WITH_LINKS, self._insertion(ours) | links.parameters)
+        await self._pool.rows(_INSERT_WITH_LINKS, self._insertion(commits, ours) | links.parameters)
         self._chain.advance(links)
         return ours
 
@@ -236,7 +276,7 @@ class Journal:
         journalled = {commit.job_id: ours[commit.job_id] for commit in commits if commit.journalled}
         head = await self._chain.head()
         async with self._pool.transaction() as connection:
-            kept = await connection.rows(_INSERT_OR_KEEP, self._insertion(journalled))
+            kept = await connection.rows(_INSERT_OR_KEEP, self._insertion(commits, journalled))
             written = {row.job_id for row in kept}
             won = [one for one in commits if not one.journalled or one.job_id in written]
             await _insert_rows(connection, won)
@@ -247,15 +287,19 @@ class Journal:
         self._chain.advance(links)
         return ours | earlier
 
-    def _insertion(self, outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
+    def _insertion(self, commits: list[Commit], outcomes: dict[UUID, Recorded]) -> dict[str, Any]:
         # sort by job id, so that two nodes of a group cannot deadlock
         ordered = sorted(outcomes.items())
+        keys = {commit.job_id: commit.unless_archived for commit in commits}
+        places = [keys[job_id] for job_id, _ in ordered]
         return {
             "node": self._node,
             "job_ids": [job_id for job_id, _ in ordered],
             "digests": [recorded.digest for _, recorded in ordered],
             "statuses": [recorded.status.value for _, recorded in ordered],
             "outcomes": [recorded.outcome for _, recorded in ordered],
+            "root_ids": [place and place.root_id for place in places],
+            "paths": [place and place.path for place in places],
         }
 
     async def _patiently(self, act: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -20,6 +20,7 @@ from asyncpg.exceptions import IntegrityConstraintViolationError
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from custody.database.causes import DATABASE_ERRORS, is_transient
+from custody.node.archivals import KeyPlace, needs_unarchived_key, require_unarchived
 from custody.node.audit import AuditRecord
 from custody.node.authentication import Authenticator
 from custody.node.clock import Clock
@@ -280,26 +281,22 @@ class JobLoop:
         self._passed(Stage.AUTHENTICATED)
         job, digest = work.job, work.digest
 
-        recorded = await self._journal.look_up(job.id)
+        key = KeyPlace.of(job.key) if needs_unarchived_key(job) else None
+        known = await self._journal.known(job.id, key)
+        recorded = known.recorded
         self._passed(Stage.LOOKED_UP)
         if recorded is not None and recorded.digest != digest:
             return await self._deny_replay(job, digest)
         if recorded is not None and recorded.is_final:
             return recorded.outcome
 
-        commit = await self._decide_and_handle(work)
+        commit = await self._decide_and_handle(work, is_archived=known.is_archived)
         self._passed(Stage.HANDLED)
 
         try:
             recorded = await self._journal.commit(commit)
         except IntegrityConstraintViolationError:
-            # the facts that the handler read have changed, so the database rejected all the rows
-            log.exception("nothing committed", job=str(job.id), kind=job.kind)
-            failure = Failed(
-                "conflict",
-                "the node's database rejected the job's rows, which are outdated",
-                transient=True,
-            )
+            failure = await self._conflict(job, key)
             recorded = await self._journal.commit(self._record_not_done(job, digest, failure, {}))
         else:
             self._after_commit(job, commit, recorded)
@@ -308,13 +305,32 @@ class JobLoop:
             return await self._deny_replay(job, digest)
         return recorded.outcome
 
-    async def _decide_and_handle(self, work: Work) -> Commit:
-        """Decide and handle the job. Return the commit of its result or its failure."""
+    async def _conflict(self, job: Job, key: KeyPlace | None) -> NotDone:
+        """Return why the database rejected the rows of a job."""
+        known = await self._journal.known(job.id, key)
+        try:
+            require_unarchived(job.key, is_archived=known.is_archived)
+        except Denied as denial:  # archived while the job was under way
+            return denial
+        # the facts that the handler read have changed, so the database rejected all the rows
+        log.exception("nothing committed", job=str(job.id), kind=job.kind)
+        return Failed(
+            "conflict",
+            "the node's database rejected the job's rows, which are outdated",
+            transient=True,
+        )
+
+    async def _decide_and_handle(self, work: Work, *, is_archived: bool) -> Commit:
+        """Decide and handle the job. Return the commit of its result or its failure.
+
+        ``is_archived``: the key that the job signs with is archived.
+        """
         job, digest = work.job, work.digest
         handler = self._handlers[job.kind]
         details: Details = {}
         try:
             self._decide(job)
+            require_unarchived(job.key, is_archived=is_archived)
             self._passed(Stage.DECIDED)
             signed_by = await self._locks.open(job, handler, details)
             self._decide(job)  # the gate may have taken long
@@ -335,7 +351,15 @@ class JobLoop:
         audit_record = partial(_audit_record, job, digest, outcome, details | handled.audit)
         # checked right before the commit: handler or database may have delayed it
         instead = partial(self._unwanted, job, digest, details)
-        return Commit(job.id, digest, outcome, audit_record, handled.rows, instead=instead)
+        return Commit(
+            job.id,
+            digest,
+            outcome,
+            audit_record,
+            handled.rows,
+            instead=instead,
+            unless_archived=KeyPlace.of(job.key) if needs_unarchived_key(job) else None,
+        )
 
     def _limited(self, work: Work) -> Work:
         """Return the work for a handler, with the checks that end it: its time and the freeze."""

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -53,6 +54,7 @@ def add_node_tables(metadata: MetaData) -> tuple[Table, Table]:
     )
     _add_locks(metadata)
     _add_key_statements(metadata)
+    _add_archivals(metadata)
     add_probe_table(metadata)
     add_retention_table(metadata)
     return journal, audit
@@ -125,3 +127,19 @@ def _add_locks(metadata: MetaData) -> None:
         now("decided_at"),
     )
     Index("ix_approvals_decided_at", approvals.c.decided_at)
+
+
+def _add_archivals(metadata: MetaData) -> None:
+    Table(
+        "archivals",  # custody/node/archivals.py; rows are never changed
+        metadata,
+        Column("root_id", Uuid, primary_key=True),
+        Column("path", String, primary_key=True),  # m for the root itself, m/0/5 for a child
+        Column("changed_by", String, primary_key=True),  # a request, or an operator on the host
+        Column("number", Integer, primary_key=True, autoincrement=False),  # of these changes
+        Column("is_archived", Boolean, nullable=False),
+        Column("request_id", Uuid),
+        Column("operator", String),
+        Column("reason", String),
+        now("changed_at"),
+    )

@@ -43,6 +43,9 @@ class JobKind(StrEnum):
     """Make a one-time import key, to which an application encrypts a private key."""
     IMPORT_KEY = "ImportKey"
     """Take in a private key, encrypted to an import key."""
+    ARCHIVE_KEY = "ArchiveKey"
+    """Sign nothing with a key, and with the keys derived from it, until it is un-archived."""
+    UNARCHIVE_KEY = "UnarchiveKey"
     # the following kinds are for signers only
     APPROVE = "Approve"
     """Decide about a request, before any ceremony for it."""
@@ -60,7 +63,7 @@ class JobKind(StrEnum):
     """Erase a promised share of a set that t other signers have abandoned."""
 
 
-CHILD_KINDS = frozenset({JobKind.SIGN, JobKind.APPROVE})
+CHILD_KINDS = frozenset({JobKind.SIGN, JobKind.APPROVE, JobKind.ARCHIVE_KEY, JobKind.UNARCHIVE_KEY})
 """The job kinds for derived keys. All other kinds are for root keys only."""
 
 
@@ -74,6 +77,8 @@ class Endpoint(StrEnum):
     REFRESHES = "refreshes"
     REPAIRS = "repairs"
     IMPORTS = "imports"
+    ARCHIVALS = "archivals"
+    UNARCHIVALS = "unarchivals"
 
 
 def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:

@@ -168,6 +168,14 @@ class RepairShare(KeyRequest):
     """The signer that lost its share."""
 
 
+class ArchiveKey(KeyRequest):
+    """Body of POST /v1/keys/{id}/archive."""
+
+
+class UnarchiveKey(KeyRequest):
+    """Body of POST /v1/keys/{id}/unarchive."""
+
+
 class CreateSignerGroup(Model):
     """Body of POST /v1/signer-groups. The name makes the request safe to repeat."""
 

@@ -38,7 +38,7 @@ class SignatureStatus(StrEnum):
 
 
 class ChangeStatus(StrEnum):
-    """Status of a refresh or a repair."""
+    """Status of a refresh, a repair, an archival or its undoing."""
 
     PENDING = "Pending"
     EXECUTING = "Executing"
@@ -117,6 +117,9 @@ class Key(Answer):
     created_at: AwareDatetime
     imported: bool = False
     """True if the private key, or that of the root, came from the application."""
+    archived_at: AwareDatetime | None = None
+    """When the key was archived: it signs nothing, nor does a key that is derived from it. Null if
+    it is not archived itself."""
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
@@ -149,6 +152,8 @@ class Wallet(Answer):
     created_at: AwareDatetime
     imported: bool = False
     """True if the private key of the wallet, or that of the root, came from the application."""
+    archived_at: AwareDatetime | None = None
+    """When the wallet's key was archived; null if it is not archived itself."""
 
 
 class Signature(Answer):
@@ -171,20 +176,20 @@ class Signature(Answer):
 
 
 class KeyChange(Answer):
-    """A refresh of a key's shares, or the repair of one share. The key stays the same."""
+    """A request that changes how a key is held or whether it signs. The key stays the same."""
 
     id: UUID
     key_id: UUID
-    kind: Open[Literal["Refresh", "Repair"]]
+    kind: Open[Literal["Refresh", "Repair", "Archive", "Unarchive"]]
     signer: str | None
-    """The signer whose share is repaired; null for a refresh."""
+    """The signer whose share is repaired; null unless kind is Repair."""
     status: Open[ChangeStatus]
     external_id: str | None
     reason: Reason | None
     created_at: AwareDatetime
     expires_at: AwareDatetime
     """A change that is not done at this time fails as expired, unless all signers have
-    confirmed."""
+    confirmed, or some have archived or un-archived the key."""
 
 
 class Import(Answer):

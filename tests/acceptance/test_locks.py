@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.client import (
     Custody,
     ExternalIdConflict,
+    KeyArchived,
     Network,
     NotAttested,
     Rejected,
@@ -159,6 +160,26 @@ def test_what_waits_for_a_person_stays_pending_until_the_person_decides(
         custody.get_signature(asked.key_id, asked.id, wait=60)
     assert caught.value.resource.reason is not None
     assert caught.value.resource.reason.code == code
+
+
+def test_a_key_is_archived_at_once_and_unarchived_once_the_gate_approves(
+    locked: Locked, custody: Custody
+) -> None:
+    wallet = custody.create_wallet(Network.ETHEREUM)
+    custody.archive_key(wallet.key_id)
+    undoing = custody.unarchive_key(wallet.key_id, wait=0)
+    deadline = time.monotonic() + 30
+    while not (waiting := [each for each in locked.gate.waiting() if str(undoing.id) in each]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(KeyArchived):
+        custody.sign_message(wallet.key_id, "hello")
+    locked.gate.decide(waiting[0], "approve", "the wallet is needed again")
+    custody.get_unarchival(wallet.key_id, undoing.id, wait=60)
+    assert custody.sign_message(wallet.key_id, "hello").status is SignatureStatus.SIGNED
+    with locked.stack.client() as unsigned, pytest.raises(Rejected, match="unsigned_request"):
+        unsigned.archive_key(wallet.key_id)
+    assert custody.sign_message(wallet.key_id, "hello").status is SignatureStatus.SIGNED
 
 
 def test_what_the_application_did_not_sign_is_rejected(locked: Locked, wallet: Wallet) -> None:

@@ -233,14 +233,16 @@ def generate_job(algorithm: Algorithm, network: Network | None = None) -> Job:
         network=network,
         public_key=None,
     )
-    return _job(key_id, JobKind.GENERATE_KEY, reference, endpoint, request)
+    return job_of(key_id, JobKind.GENERATE_KEY, reference, endpoint, request)
 
 
 def sign_job(key: KeyReference, request: SignHash | SignMessage) -> Job:
-    return _job(uuid4(), JobKind.SIGN, key, Endpoint.SIGNATURES, request)
+    return job_of(uuid4(), JobKind.SIGN, key, Endpoint.SIGNATURES, request)
 
 
-def _job(job_id: UUID, kind: JobKind, key: KeyReference, endpoint: Endpoint, request: Model) -> Job:
+def job_of(
+    job_id: UUID, kind: JobKind, key: KeyReference, endpoint: Endpoint, request: Model
+) -> Job:
     now = datetime.now(UTC)
     return Job(
         id=job_id,

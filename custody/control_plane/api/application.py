@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from custody.control_plane import problems
 from custody.control_plane.api import (
+    archivals,
     audit,
     changes,
     health,
@@ -23,6 +24,7 @@ from custody.control_plane.api.requests import require_each_parameter_once
 from custody.control_plane.api.services import Services
 from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import (
+    ArchiveKey,
     CreateImport,
     CreateKey,
     CreateSignerGroup,
@@ -33,6 +35,7 @@ from custody.wire.requests import (
     SignHash,
     SignMessage,
     SignTransaction,
+    UnarchiveKey,
 )
 from custody.wire.resources import Problem
 
@@ -84,6 +87,8 @@ _REQUEST_MODELS = (
     DeriveKey,
     RefreshKey,
     RepairShare,
+    ArchiveKey,
+    UnarchiveKey,
     CreateSignerGroup,
     UpdateMetadata,
 )
@@ -108,6 +113,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         keys,
         imports,
         changes,
+        archivals,
         signatures,
         nodes,
         signer_groups,

@@ -1,6 +1,6 @@
-"""Routes of a key's children, refreshes and repairs: what only keys of store mpc have."""
+"""Routes of a key's children, refreshes and repairs, which only keys of store mpc have."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response, Security
@@ -9,23 +9,22 @@ from pydantic import TypeAdapter
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api import derivation
-from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
+from custody.control_plane.api.answers import WITH_BODY, body, problems
 from custody.control_plane.api.authentication import Requires
+from custody.control_plane.api.change_requests import FIRST, add_reading, submit_change
 from custody.control_plane.api.request_signatures import (
     SignatureHeader,
     check_key,
 )
-from custody.control_plane.api.requests import Cursor, Limit, Posted, Wait, read_posted
+from custody.control_plane.api.requests import Posted, Wait, read_posted
 from custody.control_plane.api.services import Services
-from custody.control_plane.api.submission import NewRequest, created, submit
-from custody.control_plane.api.waiting import wait_for
+from custody.control_plane.api.submission import created
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.keys import reference_of
-from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
 from custody.wire.algorithms import Store
 from custody.wire.jobs import JobKind
 from custody.wire.requests import DeriveKey, RefreshKey, RepairShare
-from custody.wire.resources import Key, KeyChange, Page
+from custody.wire.resources import Key, KeyChange
 
 _DERIVE = TypeAdapter(DeriveKey)
 _REFRESH = TypeAdapter(RefreshKey)
@@ -33,10 +32,6 @@ _REPAIR = TypeAdapter(RepairShare)
 
 AnyChange = TypeVar("AnyChange", RefreshKey, RepairShare)
 
-_KIND = {"refreshes": JobKind.REFRESH_KEY, "repairs": JobKind.REPAIR_SHARE}
-_FIRST: dict[int | str, dict[str, Any]] = {
-    200: {"model": KeyChange, "description": "The first result of this external_id."}
-}
 _PROBLEMS = (
     *WITH_BODY,
     Code.NOT_FOUND,
@@ -90,7 +85,7 @@ def router(services: Services) -> APIRouter:
         summary="Refresh a key's shares",
         status_code=201,
         response_model=KeyChange,
-        responses={**_FIRST, **problems(*_PROBLEMS)},
+        responses={**FIRST, **problems(*_PROBLEMS)},
         openapi_extra=body("RefreshKey", refresh={"external_id": "refresh-2026-11"}),
     )
     async def refresh_key(
@@ -116,7 +111,7 @@ def router(services: Services) -> APIRouter:
         summary="Repair a signer's share",
         status_code=201,
         response_model=KeyChange,
-        responses={**_FIRST, **problems(*_PROBLEMS, Code.UNKNOWN_SIGNER)},
+        responses={**FIRST, **problems(*_PROBLEMS, Code.UNKNOWN_SIGNER)},
         openapi_extra=body("RepairShare", repair={"signer": "signer-2"}),
     )
     async def repair_share(
@@ -142,44 +137,9 @@ def router(services: Services) -> APIRouter:
             )
         return await _change(services, key, posted, wait)
 
-    for name, kind in _KIND.items():
-        _add_reading(routes, services, name, kind)
+    add_reading(routes, services, "refresh", JobKind.REFRESH_KEY)
+    add_reading(routes, services, "repair", JobKind.REPAIR_SHARE)
     return routes
-
-
-def _add_reading(routes: APIRouter, services: Services, name: str, kind: JobKind) -> None:
-    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
-    singular = "refresh" if kind is JobKind.REFRESH_KEY else "repair"
-
-    @routes.get(
-        f"/{name}",
-        operation_id=f"list_{name}",
-        summary=f"List a key's {name}",
-        response_model=Page[KeyChange],
-        responses=problems(Code.NOT_FOUND),
-    )
-    async def list_changes(
-        caller: reader, key_id: UUID, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
-    ) -> Response:
-        """Newest first."""
-        await services.keys.get(caller, key_id)
-        page = PageRequest(limit, cursor)
-        return answer(await services.changes.page(caller, key_id, kind, page))
-
-    @routes.get(
-        f"/{name}/{{change_id}}",
-        operation_id=f"get_{singular}",
-        summary=f"Get a {singular}",
-        response_model=KeyChange,
-        responses=problems(Code.NOT_FOUND),
-    )
-    async def get_change(caller: reader, key_id: UUID, change_id: UUID, wait: Wait = 0) -> Response:
-        """How far it is; with `wait`, once its status is final."""
-
-        async def read() -> KeyChange:
-            return await services.changes.get(caller, key_id, kind, change_id)
-
-        return answer(await wait_for(services.notifications, change_id, read, wait))
 
 
 async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
@@ -197,11 +157,5 @@ async def _changeable(services: Services, caller: Caller, key_id: UUID) -> Key:
 
 async def _change(services: Services, key: Key, posted: Posted[AnyChange], wait: float) -> Response:
     submission = posted.for_group(services.groups.serving(Store.MPC))
-    draft = services.job_maker.change_shares(submission, reference_of(key), posted.body)
-    settled = await submit(services, NewRequest(posted.body, draft, services.creation.change))
-
-    async def read() -> KeyChange:
-        kind = JobKind(draft.job.kind)
-        return await services.changes.get(posted.caller, key.id, kind, settled.job_id)
-
-    return await created(services, settled, read, wait, f"/v1/keys/{key.id}/{draft.endpoint}")
+    draft = services.job_maker.change(submission, reference_of(key), posted.body)
+    return await submit_change(services, posted, draft, wait)

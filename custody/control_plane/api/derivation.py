@@ -1,5 +1,6 @@
 """Keys derived from a master key: BIP-32, unhardened, from public keys alone, so there at once."""
 
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, submit
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.archivals import require_unarchived
 from custody.control_plane.resources.external_ids import Settled
 from custody.control_plane.resources.key_rows import NewKey, key_row, wallet_row
 from custody.wire.addresses import address_of
@@ -18,7 +20,7 @@ from custody.wire.outcomes import GeneratedKey
 from custody.wire.requests import CreateWallet, DeriveKey
 from custody.wire.resources import Key
 
-PROBLEMS = (Code.NOT_FOUND, Code.KEY_NOT_ACTIVE, Code.NOT_DERIVABLE)
+PROBLEMS = (Code.NOT_FOUND, Code.KEY_NOT_ACTIVE, Code.KEY_ARCHIVED, Code.NOT_DERIVABLE)
 
 
 AnyDerivation = TypeVar("AnyDerivation", CreateWallet, DeriveKey)
@@ -62,7 +64,13 @@ async def derive(services: Services, parent: Key, posted: Posted[AnyDerivation])
         wallet = None if address is None else wallet_row(new, row, address, body.name)
         return await services.creation.key(NewKey(new, row, wallet, body.tags or ()))
 
-    return await submit(services, NewRequest(body, draft, add, looks_up_first=True))
+    root_id = reference.root or reference.id
+    require_possible = partial(
+        require_unarchived, services.database, parent.id, root_id, reference.path
+    )
+    return await submit(
+        services, NewRequest(body, draft, add, require_possible, looks_up_first=True)
+    )
 
 
 def require_network(root: Key, network: Network | None) -> None:

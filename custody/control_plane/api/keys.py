@@ -20,6 +20,7 @@ from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
 from custody.control_plane.api.requests import (
     UPDATE_METADATA,
+    ArchivedFilter,
     Cursor,
     ExternalIdFilter,
     Limit,
@@ -101,6 +102,7 @@ def router(services: Services) -> APIRouter:
         name: NameFilter = None,
         tag: TagFilter = None,
         owner: OwnerFilter = None,
+        archived: ArchivedFilter = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
@@ -113,6 +115,7 @@ def router(services: Services) -> APIRouter:
             "states": states_of(status),
             "external_id": external_id,
             "name": name,
+            "archived": archived,
         }
         page = PageRequest(limit, cursor)
         return answer(await services.keys.page(caller, filters, page, tag, owner))

@@ -37,6 +37,10 @@ Cursor = Annotated[
 ExternalIdFilter = Annotated[
     ExternalId | None, Query(description="Only the one made with this external id.")
 ]
+ArchivedFilter = Annotated[
+    bool | None,
+    Query(description="Only the archived ones, or only the others; both without it."),
+]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 """Printable ASCII: the names and addresses that lists are filtered by."""
 

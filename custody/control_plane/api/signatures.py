@@ -64,6 +64,7 @@ def router(services: Services) -> APIRouter:
                 Code.EXTERNAL_ID_SPENT,
                 Code.NOT_FOUND,
                 Code.KEY_NOT_ACTIVE,
+                Code.KEY_ARCHIVED,
                 Code.NOT_SIGNABLE,
                 Code.REQUEST_MISMATCH,
                 Code.REQUEST_EXPIRED,

@@ -20,6 +20,7 @@ from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader
 from custody.control_plane.api.requests import (
     UPDATE_METADATA,
+    ArchivedFilter,
     Cursor,
     ExternalIdFilter,
     Limit,
@@ -121,6 +122,7 @@ def router(services: Services) -> APIRouter:
         name: NameFilter = None,
         tag: TagFilter = None,
         owner: OwnerFilter = None,
+        archived: ArchivedFilter = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Response:
@@ -132,6 +134,7 @@ def router(services: Services) -> APIRouter:
             "address": address,
             "external_id": external_id,
             "name": name,
+            "archived": archived,
         }
         page = PageRequest(limit, cursor)
         return answer(await services.wallets.page(caller, filters, page, tag, owner))

@@ -10,6 +10,7 @@ from custody.runtime.tracing import current_traceparent
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
+    ArchiveKey,
     CreateImport,
     CreateKey,
     CreateWallet,
@@ -17,8 +18,19 @@ from custody.wire.requests import (
     RefreshKey,
     RepairShare,
     SignRequest,
+    UnarchiveKey,
 )
 from custody.wire.signed_bytes import JOB_TYPE, DetachedSignature, SigningKey
+
+KeyChangeRequest = RefreshKey | RepairShare | ArchiveKey | UnarchiveKey
+
+CHANGES: dict[type[KeyChangeRequest], tuple[JobKind, Endpoint]] = {
+    RefreshKey: (JobKind.REFRESH_KEY, Endpoint.REFRESHES),
+    RepairShare: (JobKind.REPAIR_SHARE, Endpoint.REPAIRS),
+    ArchiveKey: (JobKind.ARCHIVE_KEY, Endpoint.ARCHIVALS),
+    UnarchiveKey: (JobKind.UNARCHIVE_KEY, Endpoint.UNARCHIVALS),
+}
+"""The job kind and the endpoint of each change of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +131,10 @@ class JobMaker:
             outcome.model_dump_json().encode(),
         )
 
-    def change_shares(
-        self, submission: Submission, key: KeyReference, body: RefreshKey | RepairShare
-    ) -> Draft:
-        """Draft the job of a refresh or a repair. Signers do the job in steps."""
-        is_repair = isinstance(body, RepairShare)
-        job = self._job(
-            uuid4(),
-            JobKind.REPAIR_SHARE if is_repair else JobKind.REFRESH_KEY,
-            Endpoint.REPAIRS if is_repair else Endpoint.REFRESHES,
-            submission,
-            key,
-            body.expires_at,
-        )
+    def change(self, submission: Submission, key: KeyReference, body: KeyChangeRequest) -> Draft:
+        """Draft the job of a change of a key. Signers do the job in steps."""
+        kind, endpoint = CHANGES[type(body)]
+        job = self._job(uuid4(), kind, endpoint, submission, key, body.expires_at)
         return Draft(job, submission.application_id, body.external_id, body_digest(body, key.id))
 
     def make_signature(self, submission: Submission, key: KeyReference, body: SignRequest) -> Draft:

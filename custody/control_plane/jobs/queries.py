@@ -11,6 +11,33 @@ from custody.control_plane.jobs.notifications import (
     TASKS_CHANNEL,
 )
 
+_STOPPED = """(
+        SELECT true FROM keys AS above
+        WHERE coalesce(above.root_id, above.id) = {root_id}
+            AND (above.archived_at IS NOT NULL OR above.archiving IS NOT NULL)
+            AND coalesce(above.path, '{}') = ({path})[1 : cardinality(coalesce(above.path, '{}'))]
+            AND (above.archived_at IS NOT NULL OR EXISTS (
+                SELECT FROM jobs WHERE jobs.id = above.archiving AND jobs.finished_at IS NULL
+            ))
+        LIMIT 1
+    )"""
+
+
+def stopped(root_id: str, path: str) -> str:
+    """Return the SQL of true for a key that is archived or being archived, else null.
+
+    The arguments are SQL expressions: the root's id, and the path from there, {} for the root.
+    A scalar subquery: one look into the index for each key, whatever the plan.
+    """
+    return _STOPPED.replace("{root_id}", root_id).replace("{path}", path)
+
+
+_KEY_STOPPED = """(
+        SELECT {stopped} FROM keys AS asked WHERE asked.id = new.key_id
+    )""".replace(
+    "{stopped}", stopped("coalesce(asked.root_id, asked.id)", "coalesce(asked.path, '{}')")
+)
+
 ADD = """
     WITH added AS (
     INSERT INTO jobs (id, kind, endpoint, application_id, key_id, node_group, external_id,
@@ -31,7 +58,7 @@ ADD = """
         SELECT true FROM spent_external_ids AS spent
         WHERE spent.application_id = new.application_id AND spent.endpoint = new.endpoint
             AND spent.external_id = new.external_id
-    ) IS NULL
+    ) IS NULL AND (new.kind <> 'Sign' OR {stopped} IS NULL)
     ON CONFLICT DO NOTHING  -- the external id's, or the id's, when this is run twice
     RETURNING id, node_group
     ), announced AS MATERIALIZED (
@@ -39,7 +66,8 @@ ADD = """
         FROM (SELECT DISTINCT node_group FROM added) AS groups WHERE CAST(:announce AS boolean)
     )
     SELECT id, (SELECT count(*) FROM announced) FROM added
-""".replace("{jobs}", JOBS_CHANNEL)
+""".replace("{jobs}", JOBS_CHANNEL).replace("{stopped}", _KEY_STOPPED)
+"""Leaves out jobs whose external id is taken or spent, and signatures of archived keys."""
 
 _WORKS = "coalesce(CAST(health ->> 'works' AS boolean), true)"
 """True for a row of ``nodes`` whose last heartbeat says that the node takes jobs."""
@@ -134,10 +162,10 @@ _CHANGE = """
             CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]),
             CAST(:address AS varchar[]), CAST(:attestations AS jsonb[]),
             CAST(:chain_code AS bytea[]), CAST(:generation AS int[]), CAST(:share_set_id AS uuid[]),
-            CAST(:is_expiry AS boolean[])
+            CAST(:is_expiry AS boolean[]), CAST(:archives AS boolean[])
         ) AS change(id, seen_state, seen_lease, state, outcome, failure, delay, refuser,
             public_key, protection, address, attestations, chain_code, generation, share_set_id,
-            is_expiry)
+            is_expiry, archives)
     ), changed AS (
         UPDATE jobs SET
             state = change.state,
@@ -155,7 +183,8 @@ _CHANGE = """
             AND NOT (is_expiry AND jobs.must_finish)
         RETURNING jobs.id, jobs.key_id, jobs.node_group, jobs.finished_at IS NOT NULL AS final,
             jobs.run_after <= now() AS due, change.public_key, change.protection, change.address,
-            change.attestations, change.chain_code, change.generation, change.share_set_id
+            change.attestations, change.chain_code, change.generation, change.share_set_id,
+            change.archives
     )
 """
 
@@ -170,6 +199,14 @@ _CHANGE_KEYS = """
     ), changed_wallets AS (
         UPDATE wallets SET address = changed.address
         FROM changed WHERE wallets.key_id = changed.key_id AND changed.address IS NOT NULL
+    )
+"""
+
+_CHANGE_ARCHIVALS = """
+    , changed_archivals AS (
+        UPDATE keys SET archived_at = CASE WHEN archives THEN coalesce(archived_at, now()) END,
+            archiving = nullif(archiving, changed.id)
+        FROM changed WHERE keys.id = changed.key_id AND archives IS NOT NULL
     )
 """
 
@@ -193,6 +230,8 @@ _ANNOUNCE = (
 
 WRITE = _CHANGE + _ANNOUNCE
 WRITE_WITH_KEYS = _CHANGE + _CHANGE_KEYS + _ANNOUNCE
+WRITE_ARCHIVALS = _CHANGE + _CHANGE_ARCHIVALS + _ANNOUNCE
+"""Only of jobs that archive or un-archive: another change could be of the same row of ``keys``."""
 
 KEEP_LATE = """
     UPDATE jobs SET late_outcome = late.outcome

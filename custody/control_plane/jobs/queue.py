@@ -32,6 +32,7 @@ from custody.control_plane.jobs.queries import (
     READ_STRANDED,
     RELEASE,
     WRITE,
+    WRITE_ARCHIVALS,
     WRITE_WITH_KEYS,
 )
 from custody.control_plane.jobs.results import KeyFacts, attestations_json, job_of
@@ -49,6 +50,7 @@ from custody.control_plane.tables import JobState
 from custody.database.connection import Connection
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
+from custody.wire.jobs import JobKind
 from custody.wire.node_api import ClaimedJob, Lease, Report, ReportResult
 from custody.wire.signed_bytes import SignedBytes
 
@@ -76,6 +78,8 @@ MAX_REMEMBERED = 2_000
 """Number of leased and of final jobs that a replica remembers, to spare reads."""
 MAX_REMEMBERED_SIZE = 16_384
 """Maximum payload, in bytes, of a cached job. The queue reads a larger job again."""
+ARCHIVES = {JobKind.ARCHIVE_KEY.value: True, JobKind.UNARCHIVE_KEY.value: False}
+"""Whether the key of a job of this kind is archived once the job is done."""
 MAX_PASSES = 5
 """Maximum number of times that ``report`` decides a report while other writers change its job.
 
@@ -137,6 +141,8 @@ class ChangeRow:
     generation: int | None
     share_set_id: UUID | None
     is_expiry: bool
+    archives: bool | None
+    """Whether the key is archived from now on; null for a job that does not change this."""
 
 
 @dataclass(frozen=True)
@@ -382,13 +388,13 @@ class Queue:
 
     async def write(self, changes: Sequence[Change]) -> set[UUID]:
         """Write each change whose job still has the state and lease that were read; return ids."""
-        if not changes:
-            return set()
-        has_keys = any(change.new_key is not None for change in changes)
-        rows = await self._database.rows(
-            WRITE_WITH_KEYS if has_keys else WRITE,
-            self._announcing(columns(ChangeRow, [_change_row(change) for change in changes])),
-        )
+        archivals = [change for change in changes if _archives(change) is not None]
+        others = [change for change in changes if _archives(change) is None]
+        has_keys = any(change.new_key is not None for change in others)
+        rows = [
+            *await self._write(WRITE_WITH_KEYS if has_keys else WRITE, others),
+            *await self._write(WRITE_ARCHIVALS, archivals),
+        ]
         by_id = {change.job.id: change for change in changes}
         for row in rows:
             if row.final:
@@ -397,6 +403,12 @@ class Queue:
             elif row.due:
                 self._notifications.wake_jobs(row.node_group)
         return {job_id for row in rows for job_id in row.ids}
+
+    async def _write(self, sql: str, changes: Sequence[Change]) -> Sequence[AnyRow]:
+        if not changes:
+            return []
+        values = columns(ChangeRow, [_change_row(change) for change in changes])
+        return await self._database.rows(sql, self._announcing(values))
 
     def _remember(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -485,7 +497,13 @@ def _change_row(change: Change) -> ChangeRow:
         generation=None if key is None else key.generation,
         share_set_id=None if key is None else key.share_set_id,
         is_expiry=change.is_expiry,
+        archives=_archives(change),
     )
+
+
+def _archives(change: Change) -> bool | None:
+    """Return whether a change archives its key, or un-archives it; None for neither."""
+    return ARCHIVES.get(change.job.kind) if change.state is JobState.DONE else None
 
 
 def _one_each(reports: Sequence[Report]) -> tuple[list[Report], list[Report]]:

@@ -10,15 +10,18 @@ from custody.wire.resources import Reason
 ABOUT_THE_REQUEST = frozenset(
     {
         APPROVAL_PENDING,
+        "archived_by_operator",
         "bad_request_signature",
         "bare_hash_refused",
         "external_id_reused",
         "gate_rejected",
+        "key_archived",
         "lives_too_long",
         "malformed_request",
         "not_signable",
         "request_mismatch",
         "share_not_lost",
+        "superseded",
         "unbound_request",
         "unknown_application",
         "unsigned_request",

@@ -14,6 +14,7 @@ from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     GeneratedKey,
     MadeSignature,
+    NothingMade,
     Outcome,
     OutcomeStatus,
     PreparedImport,
@@ -112,6 +113,8 @@ def check_result(outcome: Outcome, kind: str, payload: bytes, key: KeyFacts) -> 
         return None
     if kind == JobKind.SIGN and isinstance(result, MadeSignature):
         _check_signature(result, payload, key)
+        return None
+    if kind in (JobKind.ARCHIVE_KEY, JobKind.UNARCHIVE_KEY) and isinstance(result, NothingMade):
         return None
     found = result.type if result is not None else "nothing"
     raise BadResult(f"the result of a {kind} job cannot be {found}")

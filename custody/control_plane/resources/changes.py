@@ -1,4 +1,4 @@
-"""Refreshes and repairs of keys' shares as applications read them, and which may be asked for."""
+"""Changes of keys as applications read them, and which may be asked for."""
 
 from functools import partial
 from uuid import UUID
@@ -22,32 +22,49 @@ _CHANGE = _CHANGES + "AND id = :id"
 
 _LISTING = Listing(_CHANGES, "jobs")
 
+_ARCHIVING = (JobKind.ARCHIVE_KEY, JobKind.UNARCHIVE_KEY)
+
 _IN_THE_WAY = {
     JobKind.REFRESH_KEY: (JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE),
     JobKind.REPAIR_SHARE: (JobKind.REPAIR_SHARE,),
+    JobKind.ARCHIVE_KEY: _ARCHIVING,
+    JobKind.UNARCHIVE_KEY: _ARCHIVING,
 }
 """A repair ends with a refresh; and it may follow a refresh that cannot continue without it."""
+
+SHOWN_AS = {
+    JobKind.REFRESH_KEY: ("Refresh", "refreshes"),
+    JobKind.REPAIR_SHARE: ("Repair", "repairs"),
+    JobKind.ARCHIVE_KEY: ("Archival", "archivals"),
+    JobKind.UNARCHIVE_KEY: ("Unarchival", "unarchivals"),
+}
+"""What people call a change, and the path of its list."""
 
 _OPEN = """
     SELECT id, kind FROM jobs
     WHERE key_id = :key_id AND id <> :id AND kind = ANY(CAST(:kinds AS varchar[]))
-        AND finished_at IS NULL AND (expires_at > now() OR must_finish)
+        AND finished_at IS NULL AND (expires_at > now() OR (must_finish AND NOT :supersedes))
     ORDER BY created_at, id LIMIT 1
     """
 
 
 async def require_no_other_change(connection: Connection, new: NewJob) -> None:
-    """Raise ProblemError change_under_way while the key's shares are being changed already.
+    """Raise ProblemError change_under_way while the key is being changed already.
 
-    Else a key would have as many changes to come as anybody asks for.
+    Else a key would have as many changes to come as anybody asks for. An archival that waits after
+    its time, for signers that are away, is superseded by the next one.
     """
-    kinds = [kind.value for kind in _IN_THE_WAY[JobKind(new.kind)]]
-    values = {"key_id": new.key_id, "id": new.id, "kinds": kinds}
+    kind = JobKind(new.kind)
+    values = {
+        "key_id": new.key_id,
+        "id": new.id,
+        "kinds": [each.value for each in _IN_THE_WAY[kind]],
+        "supersedes": kind in _ARCHIVING,
+    }
     row = await connection.row(_OPEN, values)
     if row is None:
         return
-    is_refresh = row.kind == JobKind.REFRESH_KEY
-    what, path = ("Refresh", "refreshes") if is_refresh else ("Repair", "repairs")
+    what, path = SHOWN_AS[JobKind(row.kind)]
     raise ProblemError(
         Code.CHANGE_UNDER_WAY,
         f"{what} {row.id} of this key is under way. Wait until its status is final "
@@ -56,7 +73,7 @@ async def require_no_other_change(connection: Connection, new: NewJob) -> None:
 
 
 class Changes:
-    """Reads refreshes and repairs."""
+    """Reads the changes of keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +89,7 @@ class Changes:
     async def page(
         self, caller: Caller, key_id: UUID, kind: JobKind, request: PageRequest
     ) -> Page[KeyChange]:
-        """Return a page of a key's refreshes or repairs, newest first."""
+        """Return a page of a key's changes of one kind, newest first."""
         shown = partial(change_of, sees_details=caller.sees_details)
         values = _values(caller, key_id, kind)
         return await _LISTING.page(self._database, request, values, shown)

@@ -7,6 +7,7 @@ from custody.control_plane.columns import columns
 from custody.control_plane.database import Database
 from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import NewJob, Queue
+from custody.control_plane.resources.archivals import MARK_ARCHIVING
 from custody.control_plane.resources.changes import require_no_other_change
 from custody.control_plane.resources.external_ids import Settled, settle
 from custody.control_plane.resources.imports import use_import
@@ -14,6 +15,7 @@ from custody.control_plane.resources.key_rows import KeyRow, NewKey, WalletRow
 from custody.control_plane.resources.metadata import KEY_METADATA, WALLET_METADATA
 from custody.database.connection import Connection
 from custody.runtime.batching import Batcher
+from custody.wire.jobs import JobKind
 
 _LOCK_KEY = "SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE"
 
@@ -96,7 +98,7 @@ class Creation:
         return await self._signatures.submit(new)
 
     async def change(self, new: NewJob) -> Settled:
-        """Add a refresh or a repair, once no other stands in its way.
+        """Add a change of a key, once no other stands in its way.
 
         Raises ProblemError external_id_conflict or change_under_way.
         """
@@ -110,6 +112,8 @@ class Creation:
                 raise settled
             if settled.is_new:
                 await require_no_other_change(connection, new)
+            if settled.is_new and new.kind == JobKind.ARCHIVE_KEY:
+                await connection.rows(MARK_ARCHIVING, {"id": new.id, "key_id": new.key_id})
             return settled
 
         settled = await self._database.in_transaction(add)

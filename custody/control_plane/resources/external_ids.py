@@ -13,8 +13,10 @@ from uuid import UUID
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.jobs.queue import NewJob
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.archivals import key_archived
 from custody.wire.encoding import Model
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.jobs import JobKind
 from custody.wire.metadata import METADATA
 
 
@@ -127,6 +129,8 @@ async def settle(read: Read, new: Sequence[NewJob], added: set[UUID]) -> list[Se
 
 
 def _compared(job: NewJob, first: Any) -> Settled | Exception:
+    if first is None and job.kind == JobKind.SIGN and job.key_id is not None:
+        return key_archived(job.key_id)
     if first is None:
         return RuntimeError(f"job {job.id} was left out, but no other has its external id")
     try:

@@ -10,7 +10,13 @@ from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import KEY_METADATA
-from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
+from custody.control_plane.resources.pages import (
+    Listing,
+    PageRequest,
+    in_states,
+    is_archived,
+    is_one_of,
+)
 from custody.control_plane.resources.presentation import KEY_STATUS, key_of
 from custody.control_plane.tables import MAKES_KEYS, JobState
 from custody.runtime.cache import Cache
@@ -25,7 +31,7 @@ _KEYS = """
     SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
         keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
         keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
-        keys.imported, {metadata},
+        keys.imported, keys.archived_at, {metadata},
         (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
@@ -46,6 +52,7 @@ _LISTING = Listing(
         "store": is_one_of("keys.store", Store),
         "states": in_states,
         "name": "keys.name = :name",
+        "archived": is_archived,
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.KEYS}'",
     },

@@ -175,3 +175,11 @@ def in_states(states: Collection[JobState]) -> str:
     names = ", ".join(f"'{JobState(state).value}'" for state in states)
     unfinished = " AND jobs.finished_at IS NULL" if UNFINISHED.issuperset(states) else ""
     return f"jobs.state IN ({names}){unfinished}"
+
+
+def is_archived(archived: bool) -> str:
+    """Return the condition that a key is archived itself, or is not.
+
+    As text: PostgreSQL uses the partial indexes for each only if it sees the condition.
+    """
+    return f"keys.archived_at IS {'NOT ' if archived else ''}NULL"

@@ -119,6 +119,7 @@ def key_of(row: Any, sees_details: bool) -> Key:
         reason=shown_reason(progress, sees_details),
         created_at=row.created_at,
         imported=row.imported,
+        archived_at=row.archived_at,
     )
 
 
@@ -139,6 +140,7 @@ def wallet_of(row: Any, sees_details: bool) -> Wallet:
         reason=shown_reason(progress, sees_details),
         created_at=row.created_at,
         imported=row.imported,
+        archived_at=row.archived_at,
     )
 
 
@@ -161,15 +163,23 @@ def signature_of(request: SignatureRequest, progress: Progress, sees_details: bo
     )
 
 
+CHANGE_KIND = {
+    JobKind.REFRESH_KEY: "Refresh",
+    JobKind.REPAIR_SHARE: "Repair",
+    JobKind.ARCHIVE_KEY: "Archive",
+    JobKind.UNARCHIVE_KEY: "Unarchive",
+}
+
+
 def change_of(row: Any, sees_details: bool) -> KeyChange:
-    """A refresh or a repair from its job."""
+    """A change of a key from its job."""
     progress = Progress.of(row)
     job = Job.model_validate_json(row.payload)
     is_repair = job.kind == JobKind.REPAIR_SHARE
     return KeyChange(
         id=row.id,
         key_id=job.key.id,
-        kind="Repair" if is_repair else "Refresh",
+        kind=CHANGE_KIND[JobKind(job.kind)],
         signer=RepairShare.model_validate_json(job.request).signer if is_repair else None,
         status=CHANGE_STATUS[progress.state],
         external_id=row.external_id,

@@ -9,7 +9,13 @@ from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import WALLET_METADATA
-from custody.control_plane.resources.pages import Listing, PageRequest, in_states, is_one_of
+from custody.control_plane.resources.pages import (
+    Listing,
+    PageRequest,
+    in_states,
+    is_archived,
+    is_one_of,
+)
 from custody.control_plane.resources.presentation import wallet_of
 from custody.control_plane.tables import MAKES_KEYS
 from custody.wire.algorithms import Network, Store
@@ -19,7 +25,7 @@ from custody.wire.resources import Page, Wallet
 
 _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
-        keys.store, keys.signer_group, keys.imported, {metadata},
+        keys.store, keys.signer_group, keys.imported, keys.archived_at, {metadata},
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
     FROM wallets /* joined */
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
@@ -38,6 +44,7 @@ _LISTING = Listing(
         "store": is_one_of("keys.store", Store),
         "states": in_states,
         "name": "wallets.name = :name",
+        "archived": is_archived,
         "address": "wallets.address = :address",
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.WALLETS}'",

@@ -156,6 +156,7 @@ class ScriptedSigner:
         self.shares: dict[UUID, Share] = {}
         self.abandoned: set[UUID] = set()
         self.erased: set[UUID] = set()
+        self.archives: dict[UUID, bool] = {}
         self.bans: list[SignedBytes] = []
         self.left_in_flight: tuple[LeftInFlight, ...] | None = ()
         self.has_gate = False
@@ -273,6 +274,9 @@ class ScriptedSigner:
                 return self._repair(job, ticket)
             case JobKind.APPROVE:
                 return Approved()
+            case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
+                self.archives[job.key.id] = kind is JobKind.ARCHIVE_KEY
+                return NothingMade()
             case JobKind.PREPARE_IMPORT | JobKind.IMPORT_KEY:
                 raise AssertionError(f"no test gives a scripted signer a {kind} job")
 

@@ -17,6 +17,7 @@ from custody.wire.node_api import ClaimedJob, Report
 from custody.wire.outcomes import (
     GeneratedKey,
     MadeSignature,
+    NothingMade,
     Outcome,
     OutcomeStatus,
     PreparedImport,
@@ -115,17 +116,22 @@ class MemoryNode:
 
     def do(self, claimed: ClaimedJob) -> Outcome:
         job = self.read(claimed)
-        made: Result
+        return Outcome(
+            job_id=job.id, node=self.name, status=OutcomeStatus.DONE, result=self._made(job)
+        )
+
+    def _made(self, job: Job) -> Result:
         match job.kind:
             case JobKind.GENERATE_KEY:
-                made = self._generate(job)
+                return self._generate(job)
             case JobKind.PREPARE_IMPORT:
-                made = PreparedImport(statements=(self.statement(job),))
+                return PreparedImport(statements=(self.statement(job),))
             case JobKind.IMPORT_KEY:
-                made = self._import(job)
+                return self._import(job)
+            case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
+                return NothingMade()
             case _:
-                made = self._sign(job)
-        return Outcome(job_id=job.id, node=self.name, status=OutcomeStatus.DONE, result=made)
+                return self._sign(job)
 
     def statement(self, job: Job, **changes: object) -> SignedBytes:
         """Return this node's statement about an import key, which it does not have."""

@@ -32,6 +32,8 @@ WALLETS: tuple[Filters, ...] = (
     {"status": "Pending"},
     {"status": "Failed"},
     {"external_id": "the-first"},
+    {"archived": "true"},
+    {"archived": "false"},
     {"address": "0x0000000000000000000000000000000000000000"},
     {"name": "Treasury"},
     {"name": "none"},
@@ -64,6 +66,8 @@ KEYS: tuple[Filters, ...] = (
     {"tag": ["all", "rare"]},
     {"owner": "acme"},
     {"owner": "zurich"},
+    {"archived": "true"},
+    {"archived": "false"},
 )
 SIGNATURES: tuple[Filters, ...] = (
     {},
@@ -151,6 +155,7 @@ async def test_no_list_reads_a_table(
         (f"{of_key}/signatures", SIGNATURES),
         (f"{of_key}/refreshes", ({},)),
         (f"{of_key}/repairs", ({},)),
+        (f"{of_key}/archivals", ({},)),
     ):
         for filters in all_filters:
             for page, place in (("first", {}), ("later", {"cursor": in_the_middle})):

@@ -43,6 +43,12 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("GET", f"{a_key}/refreshes/{uuid4()}"): Scope.READ,
         ("GET", f"{a_key}/repairs"): Scope.READ,
         ("GET", f"{a_key}/repairs/{uuid4()}"): Scope.READ,
+        ("POST", f"{a_key}/archive"): Scope.WALLETS,
+        ("POST", f"{a_key}/unarchive"): Scope.WALLETS,
+        ("GET", f"{a_key}/archivals"): Scope.READ,
+        ("GET", f"{a_key}/archivals/{uuid4()}"): Scope.READ,
+        ("GET", f"{a_key}/unarchivals"): Scope.READ,
+        ("GET", f"{a_key}/unarchivals/{uuid4()}"): Scope.READ,
         ("GET", "/v1/nodes"): Scope.READ,
         ("GET", "/v1/signers"): Scope.READ,
         ("GET", "/v1/audit"): Scope.ADMIN,
@@ -61,6 +67,8 @@ BODIES = {
     "derive": {"path": "m/0"},
     "refresh": {},
     "repair": {"signer": "signer-1"},
+    "archive": {},
+    "unarchive": {},
     "signer-groups": {"name": "g", "signers": ["signer-1", "signer-2"], "threshold": 2},
 }
 UNSUITED = (409, 422)

@@ -71,6 +71,8 @@ POSTS = [
     operations.derive_key(KEY, "m/0"),
     operations.refresh_key(KEY),
     operations.repair_share(KEY, "signer-1"),
+    operations.archive_key(KEY),
+    operations.unarchive_key(KEY),
     operations.sign_message(KEY, "hello"),
     operations.sign_hash(KEY, bytes(32)),
     operations.sign_transaction(KEY, b"transaction"),

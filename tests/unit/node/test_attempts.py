@@ -70,7 +70,12 @@ def freeze(tmp_path: Path) -> Freeze:
 
 
 async def attempt(
-    handler: Handles, freeze: Freeze, locks: Locks | None = None, seconds: float = 60
+    handler: Handles,
+    freeze: Freeze,
+    locks: Locks | None = None,
+    seconds: float = 60,
+    *,
+    is_archived: bool = False,
 ) -> Outcome:
     """At a job that lives so long from now; of the loop's parts only those that take part."""
     now = datetime.now(UTC)
@@ -88,7 +93,9 @@ async def attempt(
         "on_stage": lambda _: None,
         "require_ready": lambda: None,
     }
-    commit = await JobLoop(**parts)._decide_and_handle(Work(job, bytes(32)))
+    commit = await JobLoop(**parts)._decide_and_handle(
+        Work(job, bytes(32)), is_archived=is_archived
+    )
     return commit.as_of_now().outcome
 
 
@@ -103,6 +110,13 @@ async def test_nothing_is_handled_while_the_node_is_frozen(freeze):
     freeze.freeze("a stolen laptop")
     assert (await attempt(handler, freeze)).code == "frozen"
     assert handler.calls == 0
+
+
+async def test_an_archived_key_does_nothing_and_asks_no_gate(freeze):
+    handler, locks = Handles(), TakesTime()
+    outcome = await attempt(handler, freeze, locks, is_archived=True)
+    assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "key_archived")
+    assert (locks.calls, handler.calls) == (0, 0)
 
 
 async def test_a_job_that_expired_is_not_handled(freeze):
