@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from custody.client.importing.costs import check_iterations, check_scrypt
 from custody.client.importing.curves import SECRET_SIZE
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.private_key import PrivateKey
+from custody.client.importing.private_key import PrivateKey, networks_of
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1, Network
 from custody.wire.digests import keccak_256
@@ -30,7 +30,6 @@ VERSION = 3
 DERIVED_SIZE = 32
 """In bytes: 16 for AES-128, 16 for the MAC."""
 IV_SIZE = 16
-ETHEREUM_NETWORKS = frozenset(each for each in Network if each.value.startswith("Ethereum"))
 
 
 def read_keystore(data: bytes, password: bytes) -> PrivateKey:
@@ -58,7 +57,7 @@ def read_keystore(data: bytes, password: bytes) -> PrivateKey:
             KeyFault.WRONG_PASSWORD, "the MAC differs: the password is wrong or the file is damaged"
         )
     secret = Cipher(AES(derived[:16]), CTR(iv)).decryptor().update(ciphertext)
-    key = PrivateKey(ECDSA_SECP256K1, secret, ETHEREUM_NETWORKS)
+    key = PrivateKey(ECDSA_SECP256K1, secret, networks_of(Network.ETHEREUM))
     _check_address(document, key)
     return key
 

@@ -109,6 +109,11 @@ class PrivateKey:
         return replace(self, algorithm=SCHNORR_SECP256K1, secret=tweaked, chain_code=None)
 
 
+def networks_of(family: Network) -> frozenset[Network]:
+    """Return a main network and its test networks."""
+    return frozenset(each for each in Network if each.family is family)
+
+
 def _check_secret(curve: Curve, secret: bytes) -> None:
     if len(secret) != SECRET_SIZE:
         raise BadPrivateKey(
@@ -134,4 +139,4 @@ def _with_even_y(secret: bytes) -> bytes:
 
 
 def _named(networks: frozenset[Network]) -> str:
-    return " or ".join(sorted(networks)) or "a network that this service does not have"
+    return " or ".join(sorted(networks))

@@ -8,7 +8,7 @@ from embit import base58
 
 from custody.client.importing.curves import SECRET_SIZE
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.private_key import PrivateKey
+from custody.client.importing.private_key import PrivateKey, networks_of
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
@@ -25,12 +25,9 @@ HEX_ALGORITHM = {
 }
 WIF_NETWORKS = {
     0x80: frozenset({Network.BITCOIN}),
-    0xEF: frozenset(
-        each for each in Network if each.value.startswith("Bitcoin") and each != Network.BITCOIN
-    ),
+    0xEF: networks_of(Network.BITCOIN) - {Network.BITCOIN},
 }
 """By the first byte. All test networks have one byte."""
-SOLANA_NETWORKS = frozenset(each for each in Network if each.value.startswith("Solana"))
 COMPRESSED = b"\x01"
 CHECKSUM_SIZE = 4
 MAX_BASE58 = 128
@@ -101,7 +98,7 @@ def read_solana(data: bytes) -> PrivateKey:
             f"a Solana keypair has {KEYPAIR_SIZE} bytes, seed and public key, not {len(keypair)}: "
             "32 bytes may be an address",
         )
-    key = PrivateKey(EDDSA_ED25519, keypair[:SECRET_SIZE], SOLANA_NETWORKS)
+    key = PrivateKey(EDDSA_ED25519, keypair[:SECRET_SIZE], networks_of(Network.SOLANA))
     if key.public_key != keypair[SECRET_SIZE:]:
         raise BadPrivateKey(
             KeyFault.PUBLIC_KEY_MISMATCH,

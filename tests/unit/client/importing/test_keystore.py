@@ -113,6 +113,7 @@ def test_the_vectors_of_the_definition_are_read(document):
     key = read({**document, "address": ADDRESS})
     assert (key.algorithm, key.secret.hex()) == (ECDSA_SECP256K1, SECRET)
     assert key.for_wallet(Network.ETHEREUM) is key
+    assert key.for_wallet(Network.ETHEREUM_SEPOLIA) is key
     with pytest.raises(BadPrivateKey, match="wrong_network"):
         key.for_wallet(Network.BITCOIN)
     check_signs(key)

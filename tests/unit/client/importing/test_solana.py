@@ -34,6 +34,7 @@ def test_a_keypair_signs_and_is_for_solana_alone():
     assert (key.secret.hex(), key.public_key.hex()) == (SEED, PUBLIC_KEY)
     check_signs(key)
     assert key.for_wallet(Network.SOLANA) is key
+    assert key.for_wallet(Network.SOLANA_DEVNET) is key
     with pytest.raises(BadPrivateKey, match="wrong_network"):
         key.for_wallet(Network.ETHEREUM)
 

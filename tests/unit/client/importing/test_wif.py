@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
-from custody.client.importing.texts import WIF_NETWORKS
-from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network
+from custody.wire.algorithms import ECDSA_SECP256K1, AddressType, Curve, Network
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 
@@ -66,6 +65,9 @@ def test_the_published_keys_of_mainnet_are_read(text, secret):
     assert (key.algorithm, key.secret.hex()) == (ECDSA_SECP256K1, secret)
     assert key.networks == frozenset({Network.BITCOIN})
     assert key.for_wallet(Network.BITCOIN) is key
+    for network in (Network.BITCOIN_SIGNET, Network.ETHEREUM):
+        with pytest.raises(BadPrivateKey, match="of Bitcoin, not of"):
+            key.for_wallet(network)
     check_signs(key)
 
 
@@ -73,9 +75,11 @@ def test_the_published_keys_of_mainnet_are_read(text, secret):
 def test_the_published_keys_of_test_networks_are_not_for_mainnet(text, secret):
     key = read_private_key(text.encode(), KeyFormat.WIF)
     assert key.secret.hex() == secret
-    assert key.networks is WIF_NETWORKS[0xEF]
-    assert Network.BITCOIN not in WIF_NETWORKS[0xEF]
-    with pytest.raises(BadPrivateKey, match="not of Bitcoin") as caught:
+    assert key.networks == frozenset({Network.BITCOIN_TESTNET4, Network.BITCOIN_SIGNET})
+    assert key.for_wallet(Network.BITCOIN_SIGNET) is key
+    taproot = key.for_wallet(Network.BITCOIN_TESTNET4, AddressType.P2TR)
+    assert taproot == key.taproot_output()
+    with pytest.raises(BadPrivateKey, match="of BitcoinSignet or BitcoinTestnet4") as caught:
         key.for_wallet(Network.BITCOIN)
     assert caught.value.code is KeyFault.WRONG_NETWORK
     check_signs(key)
