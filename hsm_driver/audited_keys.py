@@ -16,7 +16,11 @@ from hsm_driver.vault import ADOPTED, RETIRED
 REBUILT = "RebuildKey"
 """The kind of the record of a key whose row came from its copy."""
 
-_MADE = {JobKind.GENERATE_KEY: "was made here", REBUILT: "was rebuilt here from its copy"}
+_MADE = {
+    JobKind.GENERATE_KEY: "was made here",
+    JobKind.IMPORT_KEY: "was imported here",
+    REBUILT: "was rebuilt here from its copy",
+}
 
 FACTS = {
     "public_key": "public key",

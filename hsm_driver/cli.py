@@ -27,7 +27,7 @@ from custody.runtime.console import application, err, no_overwriting, operator_e
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import reason_of
 from custody.runtime.options import options_of
-from hsm_driver import keys_commands, profile_commands
+from hsm_driver import import_keys_commands, keys_commands, profile_commands
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.rebuild_command import add_rebuild
 from hsm_driver.rewrap_command import add_rewrap
@@ -297,6 +297,7 @@ async def _known_keys(_: DriverSettings, database: Pool) -> dict[str, bytes]:
 add_confirm_backup(master_keys, _settings, _known_keys)
 add_rewrap(master_keys, _settings)
 app.add_typer(keys_commands.application(_settings), name="keys")
+app.add_typer(import_keys_commands.application(_settings), name="import-keys")
 backups = backup_commands.application(_daemon)
 add_rebuild(backups, _settings)
 app.add_typer(backups, name="backup")

@@ -20,6 +20,7 @@ from custody.node.loop import OnStage
 from custody.node.node import Mode, build_node
 from custody.node.only_process import OnlyProcess
 from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.hsm_imports import HsmImports
 from custody.runtime.operators import operator_name
 from custody.runtime.tracing import start_tracing
 from custody.s3.bucket import Bucket
@@ -29,10 +30,14 @@ from custody.wire.signed_bytes import SigningKey
 from hsm_driver.backup_warnings import backup_warnings
 from hsm_driver.first_start import remember_master_keys, require_first_start
 from hsm_driver.held_keys import DriverKeys
+from hsm_driver.import_keys import ImportRows
+from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_generation import GenerateKey
+from hsm_driver.key_import import ImportKey, PrepareImport
 from hsm_driver.key_rotation import master_key_age
 from hsm_driver.known_keys import known_keys
+from hsm_driver.new_keys import NewKeys
 from hsm_driver.protection_warnings import no_new_keys, protection_warnings
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from hsm_driver.signing import Sign
@@ -114,12 +119,15 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         moved = await protection_warnings(database, capabilities)
         for warning in moved:
             log.warning("protection of new keys changed", warning=warning)
+        new_keys = NewKeys(vault, settings.node.id, settings.node.group, signer, copies)
+        imports, import_rows = HsmImports(hsm), ImportRows(database)
+        sweep = ImportSweep(imports, import_rows)
         mode = Mode(
             store=Store.HSM,
             handlers={
-                JobKind.GENERATE_KEY.value: GenerateKey(
-                    vault, settings.node.id, settings.node.group, signer, copies
-                ),
+                JobKind.GENERATE_KEY.value: GenerateKey(vault, new_keys),
+                JobKind.PREPARE_IMPORT.value: PrepareImport(imports, import_rows, new_keys),
+                JobKind.IMPORT_KEY.value: ImportKey(imports, import_rows, new_keys, sweep),
                 JobKind.SIGN.value: Sign(vault),
                 **archiving_handlers(Archivals(database), vault.require_key),
             },
@@ -130,4 +138,4 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
         )
         node = build_node(settings, database, client, signer, mode, on_stage)
-        await node.run(settings.health, backups.refresh_repeatedly)
+        await node.run(settings.health, backups.refresh_repeatedly, sweep.run)

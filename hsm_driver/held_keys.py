@@ -18,7 +18,8 @@ from hsm_driver.vault import network_of
 log = structlog.get_logger()
 
 _KEYS = """
-    SELECT key_id, scheme, curve, network, public_key, protection, created_at, outcome
+    SELECT key_id, scheme, curve, network, public_key, protection, imported, created_at,
+        outcome
     FROM wrapped_keys LEFT JOIN journal ON job_id = key_id AND status = 'DONE'
     WHERE key_id > :after ORDER BY key_id LIMIT :limit
 """
@@ -61,6 +62,7 @@ class DriverKeys:
             threshold=1,
             signers=[self._node],
             node=self._node,
+            imported=row.imported,
         )
         return HeldKey(
             key_id=row.key_id,

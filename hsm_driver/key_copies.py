@@ -20,7 +20,13 @@ from contextlib import contextmanager
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from custody.node.errors import Failed
 from custody.pkcs11.errors import KeyUnusable, MasterKeyMissing
@@ -69,6 +75,17 @@ class KeyCopy(Model):
     wrapped: Base64Bytes
     master_key: str
     mechanism: str
+    imported: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before_for_a_generated_key(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        """Leave out a false ``imported``: readers of earlier versions do not know the field."""
+        fields: dict[str, object] = serialize(self)
+        if not self.imported:
+            fields.pop("imported", None)
+        return fields
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
@@ -84,6 +101,7 @@ class KeyCopy(Model):
             wrapped=self.wrapped,
             master_key=self.master_key,
             mechanism=self.mechanism,
+            imported=self.imported,
         )
 
 
@@ -142,6 +160,7 @@ class KeyCopies:
             wrapped=key.wrapped,
             master_key=key.master_key,
             mechanism=key.mechanism,
+            imported=key.imported,
         )
         sealed = await self._sealed(copy)
         with self._faults("the key's copy is not in S3"):

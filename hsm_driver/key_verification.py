@@ -14,7 +14,8 @@ from hsm_driver.vault import Vault, retired_master_keys, wrapped_key
 PAGE = 256
 
 _PAGE = """
-    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
+    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
+        imported
     FROM wrapped_keys
     WHERE CASE WHEN :key_ids::uuid[] = '{}' THEN master_key <> ALL(:retired::varchar[])
             ELSE key_id = ANY(:key_ids::uuid[]) END

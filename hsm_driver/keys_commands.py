@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = f"""
     key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
-    created_at, {is_archived("key_id", f"'{ROOT}'")} AS archived
+    imported, created_at, {is_archived("key_id", f"'{ROOT}'")} AS archived
 """
 _IS_OLDER = """
     EXISTS (SELECT FROM master_keys AS newer

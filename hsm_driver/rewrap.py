@@ -48,7 +48,8 @@ _KINDS = """
 """
 
 _KEYS = """
-    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
+    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
+        imported
     FROM wrapped_keys
     WHERE master_key = :master_key AND scheme = :scheme AND curve = :curve
         AND protection = :protection AND key_id > :last::uuid

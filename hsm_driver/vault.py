@@ -34,7 +34,8 @@ from custody.wire.jobs import Job
 from hsm_driver.possession import prove_possession
 
 _SELECT_KEYS = """
-    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism
+    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
+        imported
     FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])
 """
 
@@ -44,16 +45,17 @@ INSERT_KEYS = """
         ORDER BY id FOR SHARE
     )
     INSERT INTO wrapped_keys (key_id, scheme, curve, network, public_key, protection, wrapped,
-        master_key, mechanism)
+        master_key, mechanism, imported)
     SELECT key_id, scheme, curve, network, public_key, protection, wrapped,
         CASE WHEN NOT EXISTS (
             SELECT FROM known WHERE known.id = new.master_key AND retired_at IS NOT NULL
-        ) THEN master_key END, mechanism
+        ) THEN master_key END, mechanism, imported
     FROM unnest(:key_id::uuid[], :scheme::varchar[], :curve::varchar[],
         :network::varchar[], :public_key::bytea[], :protection::varchar[],
-        :wrapped::bytea[], :master_key::varchar[], :mechanism::varchar[])
+        :wrapped::bytea[], :master_key::varchar[], :mechanism::varchar[],
+        :imported::boolean[])
         AS new (key_id, scheme, curve, network, public_key, protection, wrapped, master_key,
-            mechanism)
+            mechanism, imported)
 """
 """Raises NotNullViolationError, an integrity error, for a key under a retired master key.
 
@@ -318,6 +320,7 @@ def wrapped_key(row: Any) -> WrappedKey:
         wrapped=row.wrapped,
         master_key=row.master_key,
         mechanism=row.mechanism,
+        imported=row.imported,
     )
 
 
@@ -333,6 +336,7 @@ def row_of(key_id: UUID, network: Network | None, key: WrappedKey) -> RowChange:
         "wrapped": key.wrapped,
         "master_key": key.master_key,
         "mechanism": key.mechanism,
+        "imported": key.imported,
     }
     return RowChange(INSERT_KEYS, values)
 

@@ -7,16 +7,21 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
+from uuid import UUID
 
 from custody.pkcs11.endings import ending
 from custody.pkcs11.launch import launch
 from custody.pkcs11.messages import (
     REWRAP_STEP,
     Answers,
+    Capability,
     Extract,
     Extracted,
     Failure,
+    ImportKeys,
+    ImportTried,
     KnownKey,
+    ListImportKeys,
     ListMasterKeys,
     Lost,
     MakeMasterKey,
@@ -26,9 +31,11 @@ from custody.pkcs11.messages import (
     Outcome,
     Probe,
     Probed,
+    RemoveImportKeys,
     TrialPart,
     Tried,
     TriedStep,
+    TryImport,
     TryToken,
 )
 from custody.pkcs11.settings import HsmSettings
@@ -38,7 +45,9 @@ from custody.runtime.errors import OperatorError
 DEADLINE_SECONDS = 60.0
 """Making keys may take an HSM long, and probing is many operations."""
 
-Expected = TypeVar("Expected", bound=MasterKeys | Probed | Extracted | Tried)
+Expected = TypeVar(
+    "Expected", bound=MasterKeys | Probed | Extracted | Tried | ImportTried | ImportKeys
+)
 
 
 class Administration:
@@ -69,6 +78,17 @@ class Administration:
     async def probe(self) -> Probed:
         """Return the token's capabilities, and the reason for each that is missing."""
         return await self._do(Probe(), Probed)
+
+    async def try_import(self, capabilities: list[Capability]) -> ImportTried:
+        """Return how keys of each algorithm can be imported. Nothing is stored."""
+        return await self._do(TryImport(capabilities=capabilities), ImportTried)
+
+    async def import_keys(self, remove: Sequence[UUID] | None = None) -> list[UUID]:
+        """Return the imports that have a key on the token, after those to ``remove`` are gone."""
+        operation: Operation = ListImportKeys()
+        if remove is not None:
+            operation = RemoveImportKeys(import_ids=list(remove))
+        return (await self._do(operation, ImportKeys)).import_ids
 
     async def extract(self, attempt: str) -> Extracted:
         """Really try one extraction (custody.pkcs11.extraction)."""

@@ -8,6 +8,7 @@ from custody.pkcs11.extraction_attempts import ATTEMPTS, Attempt
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import (
     TWIN_STEP,
+    Capability,
     KnownKey,
     MasterKeyRecord,
     Obstacle,
@@ -168,6 +169,25 @@ async def _capabilities(settings: HsmSettings, token: Administration) -> AsyncIt
             yield Check(name, Status.OK, f"inside the HSM, wrapped by {capability.mechanism}")
         else:
             yield Check(name, Status.OK, f"on the host (inside: {probed.why_not[name]})")
+    if found:
+        yield await _imports(token, list(found.values()))
+
+
+async def _imports(token: Administration, capabilities: list[Capability]) -> Check:
+    """Open a made-up key of each algorithm, as an import does."""
+    name = "import"
+    try:
+        tried = await token.try_import(capabilities)
+    except OperatorError as error:
+        return Check(name, Status.WARN, f"not possible: {error.what}", error.todo)
+    places = {Protection.HSM: "inside the HSM", Protection.HOST: "on the host"}
+    protection = {str(each.algorithm): places[each.protection] for each in capabilities}
+    ways = "; ".join(f"{each} {protection[each]} ({way})" for each, way in tried.ways.items())
+    refused = "; ".join(f"{each} not possible: {why}" for each, why in tried.refusals.items())
+    if refused:
+        todo = "Only applications that import private keys need this: docs/how-to/import-a-key.md."
+        return Check(name, Status.WARN, "; ".join(filter(None, (ways, refused))), todo)
+    return Check(name, Status.OK, ways)
 
 
 _OTHER_MECHANISM = (

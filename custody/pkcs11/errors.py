@@ -84,6 +84,20 @@ class MasterKeyMissing(KeyUnusable):
     transient = False
 
 
+class ImportKeyMissing(HsmFailure):
+    """An import key is not on the token. The token of another driver may have it."""
+
+    code = "import_key_missing"
+    transient = False
+
+
+class BadImport(HsmFailure):
+    """What an application has encrypted to an import key is not the key that it announced."""
+
+    code = "bad_import"
+    transient = False
+
+
 class KeyNotWrappable(HsmFailure):
     """The token lets a key out under no other key, or no new key, even wrapped by the master key.
 
@@ -123,6 +137,8 @@ BY_CODE: dict[str, type[HsmFailure]] = {
         DataRefused,
         KeyUnusable,
         MasterKeyMissing,
+        ImportKeyMissing,
+        BadImport,
         KeyNotWrappable,
         CurveNotSupported,
     )

@@ -43,8 +43,8 @@ class Hsm:
     """Does operations in worker processes of one token, or of several with the same master keys.
 
     Every failure of an operation is an HsmFailure, which a job reports unchanged. An operation that
-    is lost with its worker is repeated, if possible at another token: no operation stores anything
-    on a token.
+    is lost with its worker is repeated, if possible at another token. Only the operations of
+    ``run_at`` store something on a token, and they are not repeated.
     """
 
     def __init__(
@@ -211,6 +211,30 @@ class Hsm:
         """
         return (await self._run(Rewrap(key=key, to=to), Rewrapped)).key
 
+    @property
+    def all_token_names(self) -> list[str]:
+        """Return the names of all tokens of the configuration."""
+        return [token.name for token in self._tokens]
+
+    @property
+    def token_names(self) -> list[str]:
+        """Return the names of the tokens that have a worker, in the order of the configuration."""
+        return [token.name for token in self._tokens if token.workers]
+
+    async def run_at(self, token: str, operation: Operation, expected: type[Expected]) -> Expected:
+        """Have a worker of the named token do an operation, and no other token.
+
+        Raises HsmFailure: HsmUnavailable if that token has no worker, or the worker ends.
+        """
+        workers = [each for one in self._tokens if one.name == token for each in one.workers]
+        if self._stopping or not workers:
+            raise HsmUnavailable(f"no worker is logged in at the token {token!r}")
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        pending = PendingOperation(operation, answered, alone=True, stays=True)
+        worker = min(workers, key=lambda each: len(each.outstanding))
+        worker.send([pending], [operation])
+        return _expected(await answered, expected)
+
     def _started(self) -> Ready:
         if self._found is None:
             raise RuntimeError("the HSM is not started")
@@ -230,12 +254,7 @@ class Hsm:
         )
         self._queue.add(pending)
         self.dispatch_soon()
-        answer = await pending.answer
-        if isinstance(answer, Failure):
-            raise_failure(answer)
-        if not isinstance(answer, expected):
-            raise HsmFailure(f"the worker answered with {answer.kind!r}")
-        return answer
+        return _expected(await pending.answer, expected)
 
     # Called by the tokens
 
@@ -282,6 +301,15 @@ class Hsm:
         if worker is None or len(worker.outstanding) >= MAX_OUTSTANDING:
             return None
         return worker
+
+
+def _expected(answer: Answer, expected: type[Expected]) -> Expected:
+    """Return a worker's answer. Raise HsmFailure."""
+    if isinstance(answer, Failure):
+        raise_failure(answer)
+    if not isinstance(answer, expected):
+        raise HsmFailure(f"the worker answered with {answer.kind!r}")
+    return answer
 
 
 async def _first_complete(

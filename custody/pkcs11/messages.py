@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,7 @@ from custody.pkcs11.token_traits import DEFAULT_TRAITS, TokenTraits
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection
 from custody.wire.framing import Domain, tagged_hash
+from custody.wire.imports import Wrapping
 
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
@@ -271,6 +273,50 @@ class Rewrap(Message):
     to: str
 
 
+class MakeImportKey(Message):
+    """Make the one-time key of an import on the token, for a key of the algorithm."""
+
+    kind: Literal["make_import_key"] = "make_import_key"
+    import_id: UUID
+    algorithm: Algorithm
+
+
+class ImportKey(Message):
+    """Take in a private key that is encrypted to the import key ``import_key``.
+
+    ``public_key``: that of the private key, as the application announced it.
+    """
+
+    kind: Literal["import_key"] = "import_key"
+    import_id: UUID
+    import_key: bytes
+    wrapping: Wrapping
+    algorithm: Algorithm
+    protection: Protection
+    public_key: bytes
+    wrapped: bytes = Field(repr=False)
+
+
+class ListImportKeys(Message):
+    """The imports that have a key on the token."""
+
+    kind: Literal["list_import_keys"] = "list_import_keys"
+
+
+class RemoveImportKeys(Message):
+    """Destroy the keys of imports."""
+
+    kind: Literal["remove_import_keys"] = "remove_import_keys"
+    import_ids: list[UUID]
+
+
+class TryImport(Message):
+    """Open a made-up key of each algorithm with an import key of the session."""
+
+    kind: Literal["try_import"] = "try_import"
+    capabilities: list[Capability]
+
+
 class MakeMasterKey(Message):
     """Generate the next version of the master key and its second key for host signing.
 
@@ -341,6 +387,11 @@ Operation = (
     | Seal
     | Unseal
     | Rewrap
+    | MakeImportKey
+    | ImportKey
+    | ListImportKeys
+    | RemoveImportKeys
+    | TryImport
     | MakeMasterKey
     | ListMasterKeys
     | Probe
@@ -378,6 +429,30 @@ class Signed(Message):
 class Generated(Message):
     kind: Literal["generated"] = "generated"
     key: WrappedKey
+
+
+class ImportKeyMade(Message):
+    """``import_key``: the public half, a SubjectPublicKeyInfo in DER."""
+
+    kind: Literal["import_key_made"] = "import_key_made"
+    import_key: bytes
+    wrapping: Wrapping
+    protection: Protection
+
+
+class ImportKeys(Message):
+    """The imports that have a key on the token; after RemoveImportKeys, those that are left."""
+
+    kind: Literal["import_keys"] = "import_keys"
+    import_ids: list[UUID]
+
+
+class ImportTried(Message):
+    """``ways``: how keys of each algorithm can be imported. ``refusals``: why others cannot."""
+
+    kind: Literal["import_tried"] = "import_tried"
+    ways: dict[str, Wrapping]
+    refusals: dict[str, str] = {}
 
 
 class Alive(Message):
@@ -503,6 +578,9 @@ Answer = (
     | Sealed
     | Unsealed
     | Rewrapped
+    | ImportKeyMade
+    | ImportKeys
+    | ImportTried
     | MasterKeys
     | Probed
     | Extracted

@@ -60,14 +60,8 @@ class SessionKeys:
 
     def generate(self, algorithm: Algorithm) -> WrappedKey:
         """Make a new key, wrapped by the newest master key."""
-        capability = self._capabilities.get(algorithm)
-        if capability is None:
-            raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
-        is_host = capability.protection is Protection.HOST
-        master = newest(list(self._masters.values()), is_host)
-        if master is None:
-            raise SchemeUnsupported(f"the token has no master key for {algorithm} keys")
-        if is_host:
+        capability, master = self.place_of(algorithm)
+        if master.is_host:
             public_key, wrapped = self._generate_on_host(master, algorithm)
         else:
             public_key, wrapped = self._generate_inside(master, capability)
@@ -80,21 +74,41 @@ class SessionKeys:
             mechanism=capability.mechanism,
         )
 
+    def place_of(self, algorithm: Algorithm) -> tuple[Capability, MasterKey]:
+        """Return how new keys are kept, and the newest master key. Raise SchemeUnsupported."""
+        capability = self._capabilities.get(algorithm)
+        if capability is None:
+            raise SchemeUnsupported(f"this node has no way to make {algorithm} keys")
+        master = newest(list(self._masters.values()), capability.protection is Protection.HOST)
+        if master is None:
+            raise SchemeUnsupported(f"the token has no master key for {algorithm} keys")
+        return capability, master
+
     def _generate_inside(self, master: MasterKey, capability: Capability) -> tuple[bytes, bytes]:
-        mechanism = _wrap_mechanism(capability.mechanism)
         with (
             translated(Step.GENERATE, f"generate a key of {capability.algorithm}"),
             token_scheme.generated(self._session, capability.algorithm) as (_, private, public),
-            translated(Step.WRAP, f"wrap a new key by CKM_{mechanism.name}"),
         ):
-            wrapped: bytes = master.key.wrap_key(private, mechanism=mechanism)
-            return public, wrapped
+            return public, self.wrap_new_key(master, capability, private)
+
+    def wrap_new_key(self, master: MasterKey, capability: Capability, private_key: Any) -> bytes:
+        """Wrap a session object that is extractable."""
+        mechanism = _wrap_mechanism(capability.mechanism)
+        with translated(Step.WRAP, f"wrap a new key by CKM_{mechanism.name}"):
+            wrapped: bytes = master.key.wrap_key(private_key, mechanism=mechanism)
+            return wrapped
 
     def _generate_on_host(self, master: MasterKey, algorithm: Algorithm) -> tuple[bytes, bytes]:
         private_key, public_key = host_signing.generate(algorithm)
+        return public_key, self.seal_host_key(master, algorithm, private_key, public_key)
+
+    def seal_host_key(
+        self, master: MasterKey, algorithm: Algorithm, private_key: bytes, public_key: bytes
+    ) -> bytes:
+        """Encrypt a key of host signing."""
         bound = host_signing.associated_data(algorithm, public_key)
         with translated(Step.ENCRYPT, f"encrypt a new key by CKM_{host_key.MECHANISM}"):
-            return public_key, _seal(master, private_key, bound)
+            return _seal(master, private_key, bound)
 
     def seal(self, name: str, secret: bytes, associated_data: bytes) -> bytes:
         """Encrypt what is kept outside, by a key that encrypts host keys."""

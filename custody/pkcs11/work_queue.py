@@ -25,6 +25,7 @@ class PendingOperation:
     ``require_wanted`` raises once nobody wants the result. ``alone``: the operation is in no batch
     with others, because it may have ended its worker. ``crashes``: the workers that ended while
     they did this operation alone. ``lost_at``: the token at which the last of them worked.
+    ``stays``: the operation is about one token, so it fails with its worker and is not repeated.
     """
 
     operation: Operation
@@ -33,6 +34,7 @@ class PendingOperation:
     alone: bool = False
     crashes: int = 0
     lost_at: str | None = None
+    stays: bool = False
 
     def is_wanted(self) -> bool:
         """Return whether a caller still waits for the operation and its time is not over."""
@@ -95,10 +97,17 @@ class WorkQueue:
     def give_back(self, batches: Iterable[Batch]) -> None:
         """Put batches that no worker has begun at the front, in their order."""
         for batch in reversed(list(batches)):
-            self._ready.extendleft(reversed(batch))
+            for pending in reversed(batch):
+                if pending.stays:
+                    pending.fail(HsmUnavailable("the worker ended before it began this"))
+                else:
+                    self._ready.appendleft(pending)
 
     def retry_alone(self, pending: PendingOperation, failure: HsmFailure) -> None:
         """Have an operation done once more, alone. An operation that crashed too often fails."""
+        if pending.stays:
+            pending.fail(HsmUnavailable(failure.reason))
+            return
         if pending.alone:
             pending.crashes += 1
         pending.alone = True

@@ -30,6 +30,7 @@ from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.faults import FAULTS
 from custody.pkcs11.host_key import NonceReplaced
 from custody.pkcs11.identification import Candidate, Identified
+from custody.pkcs11.importing import Importing, ImportOperation
 from custody.pkcs11.keep_alive import ask
 from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.login import CannotStart, open_session, slot_of
@@ -108,6 +109,7 @@ class Worker:
 
     def _prove(self) -> Ready:
         hello = self._hello
+        self._imports = Importing(self._session, hello.master_key_label, None)
         if hello.purpose == "administration":
             return Ready(token=hello.token_label, check_values={}, capabilities=[])
         present = master_key.find_master_keys(self._session, hello.master_key_label)
@@ -123,6 +125,7 @@ class Worker:
         if known is None:
             known = capabilities.probe(self._session, masters, hello.host_signing).capabilities
         self._keys = SessionKeys(self._session, chosen.keys, known, self.cache)
+        self._imports = Importing(self._session, hello.master_key_label, self._keys)
         return Ready(
             token=hello.token_label,
             check_values=values,
@@ -184,6 +187,8 @@ class Worker:
             return message_of(HsmFailure(str(error)))
 
     def _do(self, operation: Operation) -> Answer:
+        if isinstance(operation, ImportOperation):
+            return self._imports.do(operation)
         match operation:
             case KeepAlive():
                 ask(self._session, self._masters)

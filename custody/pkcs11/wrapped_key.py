@@ -14,7 +14,8 @@ class WrappedKey:
 
     ``master_key`` names the AES key and its version, as ``Hsm.check_values`` does.
     ``mechanism`` names how ``wrapped`` was made: a PKCS#11 wrap mechanism of a PKCS#8 private key
-    (PKCS#11 3.1, section 6.7), or for host signing AES_GCM.
+    (PKCS#11 3.1, section 6.7), or for host signing AES_GCM. ``imported``: the private key came from
+    an application, which may still have it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -27,3 +28,4 @@ class WrappedKey:
     wrapped: bytes
     master_key: str
     mechanism: str
+    imported: bool = False

@@ -22,6 +22,7 @@ GOOD = {
     "wrapped": b"wrapped",
     "master_key": "custody-1",
     "mechanism": "AES_KEY_WRAP_PAD",
+    "imported": False,
 }
 
 

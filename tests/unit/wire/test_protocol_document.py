@@ -23,7 +23,7 @@ import mpc.restored
 import mpc.shares
 from custody.control_plane.conductor.planning.history import BLAMELESS
 from custody.delivery.problems import STATUS
-from custody.pkcs11.errors import BY_CODE, MasterKeyMissing
+from custody.pkcs11.errors import BY_CODE, ImportKeyMissing, MasterKeyMissing
 from custody.wire import bip322
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -236,8 +236,9 @@ def codes_of_the_nodes() -> Iterator[tuple[str, str, bool]]:
                     code = NAMED_CODES.get(code, code)
                     yield code, name.upper(), any(each.arg == "transient" for each in keywords)
     for kind in BY_CODE.values():
-        # hsm_driver.vault refuses such a job, so that another driver takes it
-        yield kind.code, "REFUSED" if kind is MasterKeyMissing else "FAILED", kind.transient
+        # the driver refuses such a job, so that another driver takes it
+        is_elsewhere = kind in (MasterKeyMissing, ImportKeyMissing)
+        yield kind.code, "REFUSED" if is_elsewhere else "FAILED", kind.transient
 
 
 def test_every_code_of_the_nodes_is_in_the_document_and_no_other():

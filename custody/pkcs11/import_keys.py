@@ -1,0 +1,198 @@
+"""One-time RSA keys on the token, to which applications encrypt private keys. Workers only.
+
+The private half is a token object: it must outlive a worker. A worker's own session may be
+read-only, so a second session of the same login makes and destroys these objects.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from custody.pkcs11 import import_opening
+from custody.pkcs11.attributes import NestedAttributeMapper
+from custody.pkcs11.endings import Step
+from custody.pkcs11.errors import ImportKeyMissing, SchemeUnsupported
+from custody.pkcs11.faults import FAULTS, destroy
+from custody.pkcs11.operation_errors import failure_of, translated
+from custody.pkcs11.session_errors import is_refusal, name_of
+from custody.pkcs11.token_traits import in_use
+from custody.wire.algorithms import Algorithm, Protection
+from custody.wire.imports import Wrapping
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
+from pkcs11.exceptions import PKCS11Error
+
+RSA_BITS = 3072
+"""As strong as AES-128 (NIST SP 800-57 part 1, table 2)."""
+LABEL_SUFFIX = "-import"
+"""Behind the label of the master keys: the label of our import keys."""
+
+_TRANSPORT_KEY: dict[Attribute, Any] = {
+    Attribute.CLASS: ObjectClass.SECRET_KEY,
+    Attribute.KEY_TYPE: KeyType.AES,
+    Attribute.TOKEN: False,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+}
+"""What an import key may unwrap: an AES key that nobody can read (CKA_UNWRAP_TEMPLATE)."""
+
+
+@dataclass(frozen=True)
+class ImportPair:
+    """An import key. ``private``: its object on the token."""
+
+    private: Any
+    public: rsa.RSAPublicKey
+
+    @property
+    def size(self) -> int:
+        """Return the length in bytes of what is encrypted to it."""
+        return self.public.key_size // 8
+
+    @property
+    def encoded(self) -> bytes:
+        """Return the public half as a SubjectPublicKeyInfo in DER."""
+        return self.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def label_of(master_key_label: str) -> str:
+    """Return the label of the import keys beside these master keys."""
+    return master_key_label + LABEL_SUFFIX
+
+
+@contextmanager
+def writable(session: Session) -> Iterator[Session]:
+    """Open a read-write session of the same login, and close it."""
+    with translated(Step.OPEN, "open a read-write session for import keys"):
+        second = session.token.open(rw=True, attribute_mapper=NestedAttributeMapper())
+    try:
+        yield second
+    finally:
+        try:
+            second.close()
+        except PKCS11Error as error:
+            FAULTS.note(Step.CLOSE, error)
+            FAULTS.ends_because = f"a session for import keys stays open: {name_of(error)}"
+
+
+def make(
+    session: Session, label: str, import_id: UUID, algorithm: Algorithm, protection: Protection
+) -> tuple[bytes, Wrapping]:
+    """Make the key of an import on the token, and open a made-up key with it.
+
+    Return the public half and the way in which the token opens. Raise HsmFailure or SessionLost;
+    then there is no such key.
+    """
+    with writable(session) as second:
+        pair = generate(second, protection, store=True, label=label, id=import_id.bytes)
+        try:
+            return pair.encoded, import_opening.find_wrapping(pair, algorithm, protection)
+        except BaseException:
+            destroy(pair.private)
+            raise
+
+
+def generate(session: Session, protection: Protection, **place: Any) -> ImportPair:
+    """Generate an import key, as strong as the token allows. Raise HsmFailure or SessionLost.
+
+    ``place``: store, label and id of the private half. Only the private half stays on the token.
+    """
+    answers = []
+    for template in _templates(protection):
+        try:
+            return _generate(session, protection, template, place)
+        except PKCS11Error as error:
+            if not is_refusal(error):
+                raise failure_of(Step.GENERATE, error, "generate an import key") from None
+            FAULTS.note(Step.GENERATE, error)
+            answers.append(name_of(error))
+    raise SchemeUnsupported(f"the token makes no RSA keys for imports: it answered {answers[-1]}")
+
+
+def _templates(protection: Protection) -> Sequence[dict[Attribute, Any]]:
+    """Return the templates of the private half, the strongest first."""
+    is_inside = protection is Protection.HSM
+    base = {
+        Attribute.PRIVATE: True,
+        Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: False,
+        Attribute.SIGN: False,
+        Attribute.SIGN_RECOVER: False,
+        Attribute.DECRYPT: not is_inside,
+        Attribute.UNWRAP: is_inside,
+    }
+    hardening: dict[Attribute, Any] = {
+        Attribute.COPYABLE: False,
+        Attribute.ALLOWED_MECHANISMS: (Mechanism.RSA_PKCS_OAEP,),
+    }
+    if is_inside:
+        hardening[Attribute.UNWRAP_TEMPLATE] = _TRANSPORT_KEY
+    hardening[Attribute.MODIFIABLE] = False  # the last one: see unwrap_template.ATTRIBUTES
+    left_out = in_use().master_key_without
+    hardening = {key: value for key, value in hardening.items() if key.name not in left_out}
+    without_each = [
+        {**base, **{key: value for key, value in hardening.items() if key is not each}}
+        for each in hardening
+    ]
+    return [{**base, **hardening}, *without_each, base]
+
+
+def _generate(
+    session: Session, protection: Protection, template: dict[Attribute, Any], place: dict[str, Any]
+) -> ImportPair:
+    uses = MechanismFlag.WRAP | MechanismFlag.UNWRAP
+    if protection is Protection.HOST:
+        uses = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
+    public, private = session.generate_keypair(
+        KeyType.RSA, RSA_BITS, capabilities=uses, private_template=template, **place
+    )
+    try:
+        return ImportPair(private, public_half(public))
+    finally:
+        destroy(public)
+
+
+def public_half(key: Any) -> rsa.RSAPublicKey:
+    """Return the public half of an RSA key on the token. Raise PKCS11Error."""
+    modulus = int.from_bytes(key[Attribute.MODULUS])
+    exponent = int.from_bytes(key[Attribute.PUBLIC_EXPONENT])
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def find(session: Session, label: str, import_id: UUID, encoded: bytes) -> ImportPair:
+    """Return the import key whose public half was stated. Raise ImportKeyMissing."""
+    template = {
+        Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+        Attribute.LABEL: label,
+        Attribute.ID: import_id.bytes,
+    }
+    with translated(Step.READ, "find an import key"):
+        for key in list(session.get_objects(template)):
+            pair = ImportPair(key, public_half(key))
+            if pair.encoded == encoded:
+                return pair
+    raise ImportKeyMissing(f"this token has no import key for import {import_id}")
+
+
+def present(session: Session, label: str) -> list[UUID]:
+    """Return the imports that have an object under our label on the token."""
+    with translated(Step.READ, "list the import keys"):
+        ids = {bytes(key[Attribute.ID]) for key in list(session.get_objects(_labelled(label)))}
+    return [UUID(bytes=each) for each in sorted(ids) if len(each) == len(UUID(int=0).bytes)]
+
+
+def remove(session: Session, label: str, import_ids: Iterable[UUID]) -> None:
+    """Destroy the import keys of these imports; one that is not there is no error."""
+    with writable(session) as second, translated(Step.DESTROY, "destroy an import key"):
+        for import_id in import_ids:
+            template = {**_labelled(label), Attribute.ID: import_id.bytes}
+            for key in list(second.get_objects(template)):
+                key.destroy()
+
+
+def _labelled(label: str) -> dict[Attribute, Any]:
+    return {Attribute.LABEL: label}

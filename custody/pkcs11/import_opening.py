@@ -1,0 +1,248 @@
+"""The opening of what applications have encrypted to an import key. Workers only.
+
+Inside the token: the import key unwraps an AES key, and that key unwraps the private key, as a
+session object that is sensitive and extractable, so that the master key can wrap it. On the host
+(host signing): the import key decrypts the AES key in the token, and the host does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pkcs11
+from custody.pkcs11 import token_scheme, wrap_mechanisms
+from custody.pkcs11.endings import Step
+from custody.pkcs11.errors import BadImport, HsmFailure, SchemeUnsupported
+from custody.pkcs11.faults import FAULTS, destroy
+from custody.pkcs11.import_format import (
+    AES_BYTES,
+    NOT_ITS_KEY,
+    WrappedImport,
+    made_up_key,
+    read_private_key,
+    seal,
+)
+from custody.pkcs11.return_codes import Kind
+from custody.pkcs11.round_trip import PROBE_DIGEST
+from custody.pkcs11.session_errors import SessionLost, is_refusal, kind_of_error, name_of
+from custody.pkcs11.token_traits import in_use
+from custody.pkcs11.unwrap_template import NOT_OF_PRIVATE_KEYS
+from custody.wire.algorithms import Algorithm, Protection, Scheme
+from custody.wire.imports import Wrapping
+from custody.wire.requests import SignHash, SignMessage
+from custody.wire.signatures import BadSignature, finish
+from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.exceptions import PKCS11Error
+
+if TYPE_CHECKING:
+    from custody.pkcs11.import_keys import ImportPair
+
+_OAEP = {
+    Wrapping.RSA_OAEP_AES_KWP_SHA256: (Mechanism.SHA256, MGF.SHA256, None),
+    Wrapping.RSA_OAEP_AES_KWP_SHA1: (Mechanism.SHA_1, MGF.SHA1, None),
+}
+"""The parameters of OAEP, in the order of trial. SoftHSM 2 has SHA-1 only."""
+_KWP = ("AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD")
+"""The names under which tokens have AES-KWP (custody.pkcs11.token_traits)."""
+
+Opened = TypeVar("Opened")
+
+
+def find_wrapping(pair: ImportPair, algorithm: Algorithm, protection: Protection) -> Wrapping:
+    """Return the first way in which the token opens a made-up key. Raise HsmFailure."""
+    errors: list[PKCS11Error] = []
+    for wrapping in _OAEP:
+        try:
+            _open_made_up(pair, wrapping, algorithm, protection)
+        except PKCS11Error as error:
+            _raise_if_lost(Step.UNWRAP, error)
+            errors.append(error)
+        else:
+            return wrapping
+    answers = ", then ".join(map(name_of, errors))
+    reason = f"the token opens no {algorithm} key that is encrypted to an import key ({answers})"
+    raise SchemeUnsupported(reason) if all(map(is_refusal, errors)) else HsmFailure(reason)
+
+
+def _open_made_up(
+    pair: ImportPair, wrapping: Wrapping, algorithm: Algorithm, protection: Protection
+) -> None:
+    """Open a key that protects nothing. Raise PKCS11Error or SessionLost."""
+    pkcs8, public_key = made_up_key(algorithm)
+    wrapped = seal(pair.public, wrapping, pkcs8)
+    if protection is Protection.HSM:
+        destroy(_unwrap(pair, wrapping, wrapped, algorithm))
+    else:
+        transport_key = _decrypt(pair, wrapping, wrapped)
+        read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
+
+
+def open_inside(
+    pair: ImportPair,
+    wrapping: Wrapping,
+    wrapped: WrappedImport,
+    algorithm: Algorithm,
+    public_key: bytes,
+) -> Any:
+    """Return the private key as a session object that can be wrapped. The caller destroys it.
+
+    Raise BadImport unless it signs for the announced public key; HsmFailure; SessionLost.
+    """
+    key = _opened(
+        Step.UNWRAP,
+        lambda: _unwrap(pair, wrapping, wrapped, algorithm),
+        lambda: _open_made_up(pair, wrapping, algorithm, Protection.HSM),
+    )
+    try:
+        _require_signs(key, algorithm, public_key)
+    except BaseException:
+        destroy(key)
+        raise
+    return key
+
+
+def open_on_host(
+    pair: ImportPair,
+    wrapping: Wrapping,
+    wrapped: WrappedImport,
+    algorithm: Algorithm,
+    public_key: bytes,
+) -> bytes:
+    """Return the private key in clear, as ``host_signing`` has it. Raise as ``open_inside``."""
+    transport_key = _opened(
+        Step.DECRYPT,
+        lambda: _decrypt(pair, wrapping, wrapped),
+        lambda: _open_made_up(pair, wrapping, algorithm, Protection.HOST),
+    )
+    return read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
+
+
+def _opened(step: Step, attempt: Callable[[], Opened], prove: Callable[[], None]) -> Opened:
+    """Return what an attempt returns. After an error, open a made-up key to find what is at fault.
+
+    The reason is the same for each fault of the wrapped key: it tells a sender of changed
+    ciphertexts nothing about the padding.
+    """
+    try:
+        return attempt()
+    except PKCS11Error as error:
+        _raise_if_lost(step, error)
+    try:
+        prove()
+    except PKCS11Error as error:
+        _raise_if_lost(step, error)
+        raise HsmFailure(
+            f"the token opens nothing with this import key: it answered {name_of(error)}"
+        ) from None
+    raise BadImport(
+        "the token cannot open the wrapped key: it is damaged, encrypted to another import key, or "
+        "not the PKCS#8 of a private key of this curve"
+    )
+
+
+def _raise_if_lost(step: Step, error: PKCS11Error) -> None:
+    """Note an error. Raise SessionLost if the session is lost.
+
+    Tokens answer damaged data with any other error, also with one about the device.
+    """
+    FAULTS.note(step, error)
+    if kind_of_error(error) is Kind.SESSION:
+        raise SessionLost(f"cannot open a key with an import key: {name_of(error)}") from None
+
+
+def _unwrap(
+    pair: ImportPair, wrapping: Wrapping, wrapped: WrappedImport, algorithm: Algorithm
+) -> Any:
+    """Return the private key as a session object. Raise PKCS11Error or SessionLost."""
+    transport_key = pair.private.unwrap_key(
+        ObjectClass.SECRET_KEY,
+        KeyType.AES,
+        wrapped.transport_key,
+        mechanism=Mechanism.RSA_PKCS_OAEP,
+        mechanism_param=_OAEP[wrapping],
+        capabilities=MechanismFlag.UNWRAP,
+        template=_TRANSPORT_TEMPLATE,
+    )
+    try:
+        _require_aes_256(transport_key)
+        key = transport_key.unwrap_key(
+            ObjectClass.PRIVATE_KEY,
+            token_scheme.SCHEMES[algorithm].key_type,
+            wrapped.private_key,
+            mechanism=_kwp(pair),
+            capabilities=MechanismFlag.SIGN,
+            template=_private_key_template(),
+        )
+    finally:
+        destroy(transport_key)
+    if not isinstance(key, pkcs11.types.SignMixin):
+        destroy(key)
+        raise SessionLost("the token does not say what it has unwrapped")
+    return key
+
+
+_TRANSPORT_TEMPLATE: dict[Attribute, Any] = {
+    Attribute.TOKEN: False,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    # python-pkcs11 would ask for these
+    Attribute.ENCRYPT: pkcs11.DEFAULT,
+    Attribute.DECRYPT: pkcs11.DEFAULT,
+    Attribute.WRAP: pkcs11.DEFAULT,
+    Attribute.SIGN: pkcs11.DEFAULT,
+    Attribute.VERIFY: pkcs11.DEFAULT,
+}
+
+
+def _private_key_template() -> dict[Attribute, Any]:
+    more = {Attribute.WRAP_WITH_TRUSTED: True} if in_use().wrap_with_trusted else {}
+    return {
+        **NOT_OF_PRIVATE_KEYS,
+        **more,
+        Attribute.TOKEN: False,
+        Attribute.PRIVATE: True,
+        Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: True,
+    }
+
+
+def _require_aes_256(key: Any) -> None:
+    """Raise BadImport for an AES key of another length. SoftHSM does not say the length: 0."""
+    if key[Attribute.VALUE_LEN] not in (0, AES_BYTES):
+        raise BadImport(f"the AES key has {key[Attribute.VALUE_LEN]} bytes, not {AES_BYTES}")
+
+
+def _kwp(pair: ImportPair) -> Mechanism:
+    """Return the mechanism of AES-KWP that the token has."""
+    token = pair.private.session.token
+    for name in _KWP:
+        mechanism = wrap_mechanisms.of_stored_key(name)
+        if mechanism is not None and wrap_mechanisms.refusal_of(token, name) is None:
+            return mechanism
+    raise SchemeUnsupported("the token has no AES-KWP, with which private keys are imported")
+
+
+def _decrypt(pair: ImportPair, wrapping: Wrapping, wrapped: WrappedImport) -> bytes:
+    transport_key: bytes = pair.private.decrypt(
+        wrapped.transport_key,
+        mechanism=Mechanism.RSA_PKCS_OAEP,
+        mechanism_param=_OAEP[wrapping],
+    )
+    return transport_key
+
+
+def _require_signs(key: Any, algorithm: Algorithm, public_key: bytes) -> None:
+    """Raise BadImport unless the key signs for the public key. The signature stays here."""
+    is_ecdsa = algorithm.scheme is Scheme.ECDSA
+    message = SignMessage(kind="Message", message="0x" + PROBE_DIGEST.hex())
+    request = SignHash(kind="Hash", hash=PROBE_DIGEST) if is_ecdsa else message
+    try:
+        raw = token_scheme.sign_in_token(key, algorithm, PROBE_DIGEST)
+        finish(raw, public_key, algorithm, None, request, PROBE_DIGEST if is_ecdsa else None)
+    except PKCS11Error as error:
+        _raise_if_lost(Step.SIGN, error)
+        raise BadImport(f"the token cannot sign with the wrapped key: {name_of(error)}") from None
+    except (BadSignature, ValueError):
+        raise BadImport(NOT_ITS_KEY) from None

@@ -1,0 +1,121 @@
+"""The operations of a worker that are about imports. Workers only."""
+
+from custody.pkcs11 import import_keys, import_opening
+from custody.pkcs11.errors import HsmFailure
+from custody.pkcs11.faults import destroy
+from custody.pkcs11.import_format import split
+from custody.pkcs11.messages import (
+    Capability,
+    Generated,
+    ImportKey,
+    ImportKeyMade,
+    ImportKeys,
+    ImportTried,
+    ListImportKeys,
+    MakeImportKey,
+    RemoveImportKeys,
+    TryImport,
+)
+from custody.pkcs11.session_keys import SessionKeys
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import Protection
+from pkcs11 import Session
+
+ImportOperation = MakeImportKey | ImportKey | ListImportKeys | RemoveImportKeys | TryImport
+ImportAnswer = Generated | ImportKeyMade | ImportKeys | ImportTried
+
+
+class Importing:
+    """``label``: of the master keys. ``keys``: None for a worker that proved no master keys."""
+
+    def __init__(self, session: Session, label: str, keys: SessionKeys | None) -> None:
+        self._session = session
+        self._label = import_keys.label_of(label)
+        self._keys = keys
+
+    def do(self, operation: ImportOperation) -> ImportAnswer:
+        """Raise HsmFailure or SessionLost."""
+        match operation:
+            case MakeImportKey():
+                return self._make(operation)
+            case ImportKey():
+                return Generated(key=self._take_in(operation))
+            case RemoveImportKeys():
+                import_keys.remove(self._session, self._label, operation.import_ids)
+                return self._present()
+            case ListImportKeys():
+                return self._present()
+            case TryImport():
+                return _try(self._session, operation.capabilities)
+
+    def _present(self) -> ImportKeys:
+        return ImportKeys(import_ids=import_keys.present(self._session, self._label))
+
+    def _make(self, operation: MakeImportKey) -> ImportKeyMade:
+        algorithm = operation.algorithm
+        protection = self._proved().place_of(algorithm)[0].protection
+        import_key, wrapping = import_keys.make(
+            self._session, self._label, operation.import_id, algorithm, protection
+        )
+        return ImportKeyMade(import_key=import_key, wrapping=wrapping, protection=protection)
+
+    def _take_in(self, operation: ImportKey) -> WrappedKey:
+        keys, algorithm = self._proved(), operation.algorithm
+        capability, master = keys.place_of(algorithm)
+        if capability.protection is not operation.protection:
+            raise HsmFailure(
+                f"new keys of {algorithm} have protection {capability.protection} here, and the "
+                f"import is for {operation.protection}"
+            )
+        pair = import_keys.find(
+            self._session, self._label, operation.import_id, operation.import_key
+        )
+        parts = split(operation.wrapped, pair.size)
+        announced = (pair, operation.wrapping, parts, algorithm, operation.public_key)
+        if capability.protection is Protection.HOST:
+            secret = import_opening.open_on_host(*announced)
+            wrapped = keys.seal_host_key(master, algorithm, secret, operation.public_key)
+        else:
+            private_key = import_opening.open_inside(*announced)
+            try:
+                wrapped = keys.wrap_new_key(master, capability, private_key)
+            finally:
+                destroy(private_key)
+        return WrappedKey(
+            algorithm=algorithm,
+            public_key=operation.public_key,
+            protection=capability.protection,
+            wrapped=wrapped,
+            master_key=master.name,
+            mechanism=capability.mechanism,
+            imported=True,
+        )
+
+    def _proved(self) -> SessionKeys:
+        if self._keys is None:
+            raise HsmFailure("this worker has proved no master keys")
+        return self._keys
+
+
+def _try(session: Session, capabilities: list[Capability]) -> ImportTried:
+    """Open a made-up key of each algorithm with a session's import key. Nothing is stored."""
+    tried = ImportTried(ways={})
+    with import_keys.writable(session):
+        pass
+    for protection in {each.protection for each in capabilities}:
+        algorithms = [each.algorithm for each in capabilities if each.protection is protection]
+        try:
+            pair = import_keys.generate(session, protection, store=False)
+        except HsmFailure as failure:
+            tried.refusals.update({str(each): failure.reason for each in algorithms})
+            continue
+        try:
+            for algorithm in algorithms:
+                try:
+                    way = import_opening.find_wrapping(pair, algorithm, protection)
+                    tried.ways[str(algorithm)] = way
+                except HsmFailure as failure:
+                    tried.refusals[str(algorithm)] = failure.reason
+        finally:
+            destroy(pair.private)
+    return tried

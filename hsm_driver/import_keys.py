@@ -1,0 +1,190 @@
+"""The rows of import keys: the token of each, who asked for it, and the key that uses it.
+
+A row is committed before the key is made, and outlives the key: a key on a token without such a row
+is left over, and is destroyed (hsm_driver/import_sweep.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from custody.database.pool import Pool
+from custody.node.database_away import database_needed
+from custody.node.errors import Denied, Failed
+from custody.node.handlers import RowChange
+from custody.wire.algorithms import Algorithm, Curve, Protection, Scheme
+from custody.wire.imports import IMPORT_KEY_LIFETIME, Wrapping
+
+MAX_LIVE = 64
+"""Import keys of a group at a time: each takes up space on a token until it ends."""
+KEPT_HOURS = 24
+"""Hours that a row outlives its import key, to say why the import cannot be used."""
+
+_RESERVE = """
+    WITH live AS (SELECT count(*) AS number FROM import_keys
+        WHERE finished_at IS NULL AND expires_at > now() AND import_id <> :import_id)
+    INSERT INTO import_keys AS known (import_id, application, scheme, curve, expires_at)
+    SELECT :import_id, :application, :scheme, :curve, :expires_at FROM live
+    WHERE number < :max_live
+    ON CONFLICT (import_id) DO UPDATE SET import_id = known.import_id
+    RETURNING application, scheme, curve, expires_at
+"""
+
+_MADE = """
+    UPDATE import_keys SET token = made.token, import_key = made.import_key,
+        wrapping = made.wrapping, protection = made.protection
+    FROM unnest(:import_id::uuid[], :token::varchar[], :import_key::bytea[], :wrapping::varchar[],
+        :protection::varchar[]) AS made (import_id, token, import_key, wrapping, protection)
+    WHERE import_keys.import_id = made.import_id
+"""
+
+_FIND = """
+    SELECT import_id, application, scheme, curve, protection, wrapping, token, import_key,
+        expires_at, used_by, finished_at
+    FROM import_keys WHERE import_id = :import_id
+"""
+
+_USE = """
+    UPDATE import_keys SET used_by = :key_id, request = :request
+    WHERE import_id = :import_id AND finished_at IS NULL
+        AND (used_by IS NULL OR (used_by = :key_id AND request = :request))
+    RETURNING import_id
+"""
+"""Before the first try to open anything: an import key is tried on one request only."""
+
+_FINISH = """
+    UPDATE import_keys SET finished_at = now()
+    FROM unnest(:import_id::uuid[]) AS done (import_id)
+    WHERE import_keys.import_id = done.import_id
+"""
+
+_ALIVE = """
+    SELECT import_id FROM import_keys WHERE finished_at IS NULL AND expires_at > now()
+        AND import_id = ANY(:import_ids::uuid[])
+"""
+
+_DEAD = """
+    SELECT import_id FROM import_keys WHERE finished_at IS NOT NULL OR expires_at <= now()
+"""
+
+_PURGE = """
+    DELETE FROM import_keys WHERE expires_at < now() - make_interval(hours => :hours)
+"""
+
+
+@dataclass(frozen=True)
+class StoredImport:
+    """An import key that was made. ``application``: who asked; None if nobody has signed."""
+
+    import_id: UUID
+    application: bytes | None
+    algorithm: Algorithm
+    protection: Protection
+    wrapping: Wrapping
+    token: str
+    import_key: bytes
+    expires_at: datetime
+    is_finished: bool
+
+
+class ImportRows:
+    """Reads and changes the rows. Raises Failed while the database is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def reserve(
+        self, import_id: UUID, application: bytes | None, algorithm: Algorithm
+    ) -> datetime:
+        """Commit the row of an import key that is about to be made. Return when the key ends.
+
+        Raise Denied for another import of this id, and Failed while there are too many.
+        """
+        values = {
+            "import_id": import_id,
+            "application": application,
+            "scheme": algorithm.scheme.value,
+            "curve": algorithm.curve.value,
+            "expires_at": datetime.now(UTC).replace(microsecond=0) + IMPORT_KEY_LIFETIME,
+            "max_live": MAX_LIVE,
+        }
+        with database_needed():
+            row = await self._pool.row(_RESERVE, values)
+        if row is None:
+            raise Failed(
+                "too_many_imports",
+                f"{MAX_LIVE} import keys wait for their keys already. Use them, or wait until they "
+                "expire",
+                transient=True,
+            )
+        if (row.application, row.scheme, row.curve) != (application, *algorithm):
+            raise Denied("import_exists", "this node has an import key of another such import")
+        expires_at: datetime = row.expires_at
+        return expires_at
+
+    def made(
+        self, import_id: UUID, token: str, import_key: bytes, wrapping: Wrapping, place: Protection
+    ) -> RowChange:
+        """Return the change for an import key that was made; its place is a protection."""
+        values = {
+            "import_id": import_id,
+            "token": token,
+            "import_key": import_key,
+            "wrapping": wrapping.value,
+            "protection": place.value,
+        }
+        return RowChange(_MADE, values)
+
+    async def find(self, import_id: UUID) -> StoredImport | None:
+        """Return an import key; None if it was never made, or its row is deleted."""
+        with database_needed():
+            row = await self._pool.row(_FIND, {"import_id": import_id})
+        if row is None or row.import_key is None:
+            return None
+        return StoredImport(
+            import_id=row.import_id,
+            application=row.application,
+            algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
+            protection=Protection(row.protection),
+            wrapping=Wrapping(row.wrapping),
+            token=row.token,
+            import_key=row.import_key,
+            expires_at=row.expires_at,
+            is_finished=row.finished_at is not None,
+        )
+
+    async def use(self, import_id: UUID, key_id: UUID, request: bytes) -> None:
+        """Bind an import key to one key and the digest of one request. Raise Denied."""
+        values = {"import_id": import_id, "key_id": key_id, "request": request}
+        with database_needed():
+            row = await self._pool.row(_USE, values)
+        if row is None:
+            raise Denied("import_used", f"import {import_id} was used for another request")
+
+    def finished(self, import_id: UUID, after: Callable[[], None]) -> RowChange:
+        """Return the change after which the import key is destroyed."""
+        return RowChange(_FINISH, {"import_id": import_id}, after)
+
+    async def finish(self, import_id: UUID) -> None:
+        """End an import whose key was refused."""
+        with database_needed():
+            await self._pool.rows(_FINISH, {"import_id": [import_id]})
+
+    async def alive(self, import_ids: list[UUID]) -> set[UUID]:
+        """Return those of the imports whose keys may still be used."""
+        rows = await self._pool.rows(_ALIVE, {"import_ids": import_ids})
+        return {row.import_id for row in rows}
+
+    async def dead(self) -> set[UUID]:
+        """Return the imports whose keys are used or have expired, and whose rows are kept yet."""
+        return {row.import_id for row in await self._pool.rows(_DEAD)}
+
+    async def purge(self) -> None:
+        """Delete the rows of imports that ended long ago."""
+        await self._pool.rows(_PURGE, {"hours": KEPT_HOURS})
+
+
+def is_over(stored: StoredImport) -> bool:
+    """Return whether the import key has expired."""
+    return stored.expires_at <= datetime.now(UTC)

@@ -1,0 +1,256 @@
+"""Private keys that applications bring, on real tokens: taken in, or refused without a trace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import pytest
+from coincurve import PrivateKey
+from Crypto.PublicKey import ECC, RSA
+from nacl.signing import SigningKey
+
+from custody.pkcs11.administration import administration
+from custody.pkcs11.errors import BadImport, HsmUnavailable, ImportKeyMissing
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.hsm_imports import HsmImports
+from custody.pkcs11.messages import ImportKey, ImportKeyMade
+from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.wrapped_key import WrappedKey
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    ECDSA_SECP256R1,
+    EDDSA_ED25519,
+    Algorithm,
+    Protection,
+)
+from custody.wire.imports import Wrapping
+from tests.integration.pkcs11.conftest import ALGORITHMS, opened
+from tests.integration.pkcs11.outside import objects, run
+from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.providers.tokens import Tokens
+from tests.wrapped_imports import ORDER, pkcs8, wrapped
+
+SECRET = bytes([0, 0, 7]) + bytes(range(29))
+"""With leading zeros."""
+NOBODYS = b"\x11" * 32
+
+
+def public_key(algorithm: Algorithm, secret: bytes) -> bytes:
+    if algorithm == ECDSA_SECP256K1:
+        return PrivateKey(secret).public_key.format()
+    if algorithm == EDDSA_ED25519:
+        return bytes(SigningKey(secret).verify_key)
+    key = ECC.construct(curve="P-256", d=int.from_bytes(secret))
+    return bytes(key.public_key().export_key(format="SEC1", compress=True))
+
+
+@dataclass
+class Import:
+    """An import whose key is on the token."""
+
+    imports: HsmImports
+    id: UUID
+    token: str
+    made: ImportKeyMade
+    algorithm: Algorithm
+
+    def wrap(self, content: bytes, *, aes: bytes | None = None) -> bytes:
+        return wrapped(self.made.import_key, self.made.wrapping, content, aes=aes)
+
+    async def take_in(self, content: bytes, announced: bytes, **changes: object) -> WrappedKey:
+        operation = ImportKey(
+            import_id=self.id,
+            import_key=self.made.import_key,
+            wrapping=self.made.wrapping,
+            algorithm=self.algorithm,
+            protection=self.made.protection,
+            public_key=announced,
+            wrapped=content,
+        )
+        return await self.imports.take_in(self.token, operation.model_copy(update=changes))
+
+
+async def prepared(hsm: Hsm, algorithm: Algorithm) -> Import:
+    imports, import_id = HsmImports(hsm), uuid4()
+    token, made = await imports.make(import_id, algorithm)
+    return Import(imports, import_id, token, made, algorithm)
+
+
+@pytest.mark.each_provider
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+async def test_a_key_is_taken_in_signs_and_leaves_nothing_else(
+    hsm: Hsm, tokens: Tokens, algorithm: Algorithm
+):
+    before = objects(tokens)
+    one = await prepared(hsm, algorithm)
+    assert RSA.import_key(one.made.import_key).size_in_bits() == 3072
+    protection = (await hsm.capabilities())[algorithm]
+    assert one.made.protection is protection
+    announced = public_key(algorithm, SECRET)
+    content = pkcs8(algorithm, SECRET)
+    if algorithm != EDDSA_ED25519:
+        assert len(content) < 80  # no public key in it: the token computes what it needs
+    key = await one.take_in(one.wrap(content), announced)
+    assert (key.public_key, key.protection, key.algorithm) == (announced, protection, algorithm)
+    generated = await hsm.generate(algorithm)
+    same = (key.master_key, key.mechanism) == (generated.master_key, generated.mechanism)
+    assert same
+    verified(key, digest(1), await hsm.sign(key, digest(1)))
+    assert await one.imports.present(one.token) == [one.id]
+    assert await one.imports.remove(one.token, [one.id]) == []
+    assert objects(tokens) == before
+    with pytest.raises(ImportKeyMissing):
+        await one.take_in(one.wrap(content), announced)
+
+
+_ATTRIBUTES = """
+[key] = token.open(user_pin=pin).get_objects({Attribute.LABEL: "custody-import"})
+print(json.dumps({name: bool(key[Attribute[name]]) for name in NAMES}))
+"""
+
+
+@pytest.mark.each_provider
+async def test_an_import_key_is_as_strong_as_the_token_allows(hsm: Hsm, tokens: Tokens):
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    assert one.made.protection is Protection.HSM
+    assert "custody-import" in objects(tokens)
+    yes = ("PRIVATE", "SENSITIVE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL", "UNWRAP")
+    no = ("EXTRACTABLE", "DECRYPT", "SIGN", "SIGN_RECOVER", "MODIFIABLE", "COPYABLE")
+    found = run(tokens, _ATTRIBUTES.replace("NAMES", repr((*yes, *no))))
+    assert found == {**dict.fromkeys(yes, True), **dict.fromkeys(no, False)}
+
+
+@pytest.mark.each_provider
+async def test_a_token_uses_sha_256_where_it_can(hsm: Hsm, provider: str):
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    is_softhsm = provider == "softhsm"
+    sha1, sha256 = Wrapping.RSA_OAEP_AES_KWP_SHA1, Wrapping.RSA_OAEP_AES_KWP_SHA256
+    assert one.made.wrapping is (sha1 if is_softhsm else sha256)
+
+
+@pytest.mark.each_provider
+@pytest.mark.parametrize("algorithm", ALGORITHMS[:2], ids=str)
+@pytest.mark.parametrize("secret", [1, 2**8, -1], ids=["1", "31 zero bytes", "n - 1"])
+async def test_a_key_at_the_edge_is_taken_in(hsm: Hsm, algorithm: Algorithm, secret: int):
+    scalar = (secret % ORDER[algorithm]).to_bytes(32)
+    one = await prepared(hsm, algorithm)
+    announced = public_key(algorithm, scalar)
+    key = await one.take_in(one.wrap(pkcs8(algorithm, scalar)), announced)
+    verified(key, digest(1), await hsm.sign(key, digest(1)))
+
+
+ANOTHER = pkcs8(ECDSA_SECP256R1, NOBODYS)
+Content = Callable[[Import], bytes]
+BAD: dict[str, Content] = {
+    "0": lambda one: one.wrap(pkcs8(ECDSA_SECP256R1, bytes(32))),
+    "n": lambda one: one.wrap(pkcs8(ECDSA_SECP256R1, ORDER[ECDSA_SECP256R1].to_bytes(32))),
+    "another key": lambda one: one.wrap(ANOTHER),
+    "a bit of the AES key changed": lambda one: _changed(one.wrap(ANOTHER), 5),
+    "a bit of the key changed": lambda one: _changed(one.wrap(ANOTHER), -5),
+    "no PKCS#8": lambda one: one.wrap(b"\x30\x03\x02\x01\x00"),
+    "random bytes": lambda one: one.wrap(NOBODYS * 4),
+    "PKCS#8 cut": lambda one: one.wrap(ANOTHER[:-3]),
+    "an RSA key": lambda one: one.wrap(RSA.generate(1024).export_key("DER", pkcs=8)),
+    "an empty AES key": lambda one: one.wrap(ANOTHER)[:384] + bytes(24),
+    "AES-KWP cut": lambda one: one.wrap(ANOTHER)[:-8],
+    "not whole blocks": lambda one: one.wrap(ANOTHER)[:-1],
+    "RSA alone": lambda one: one.wrap(ANOTHER)[:384],
+    "nothing": lambda one: b"",
+    "a key encrypted to another": lambda one: wrapped(
+        RSA.generate(3072).public_key().export_key("DER"), one.made.wrapping, ANOTHER
+    ),
+}
+
+
+def _changed(content: bytes, place: int) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.each_provider
+async def test_what_is_not_the_announced_key_is_refused_and_leaves_nothing(
+    hsm: Hsm, tokens: Tokens
+):
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    before = objects(tokens)
+    announced = public_key(ECDSA_SECP256R1, SECRET)
+    workers = hsm.worker_process_ids
+    for content in BAD.values():
+        with pytest.raises(BadImport):
+            await one.take_in(content(one), announced)
+    assert objects(tokens) == before
+    assert set(workers) <= set(hsm.worker_process_ids)  # no bad key ends a worker
+    good = await one.take_in(one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)), announced)
+    verified(good, digest(1), await hsm.sign(good, digest(1)))
+
+
+async def test_a_key_of_another_curve_is_refused(hsm: Hsm):
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    content = one.wrap(pkcs8(ECDSA_SECP256K1, SECRET))
+    for algorithm in (ECDSA_SECP256R1, ECDSA_SECP256K1):
+        with pytest.raises(BadImport):
+            await one.take_in(content, public_key(algorithm, SECRET))
+
+
+async def test_an_aes_key_of_another_length_is_refused_on_the_host(hsm: Hsm):
+    one = await prepared(hsm, EDDSA_ED25519)
+    content = one.wrap(pkcs8(EDDSA_ED25519, SECRET), aes=bytes(16))
+    with pytest.raises(BadImport, match="16 bytes, not 32"):
+        await one.take_in(content, public_key(EDDSA_ED25519, SECRET))
+
+
+async def test_on_the_host_too_only_the_announced_key_is_taken(hsm: Hsm, tokens: Tokens):
+    one = await prepared(hsm, EDDSA_ED25519)
+    before = objects(tokens)
+    announced = public_key(EDDSA_ED25519, SECRET)
+    for content in (
+        one.wrap(pkcs8(EDDSA_ED25519, NOBODYS)),
+        one.wrap(pkcs8(EDDSA_ED25519, SECRET[:31])),
+        one.wrap(pkcs8(EDDSA_ED25519, SECRET + b"\0")),
+        one.wrap(pkcs8(ECDSA_SECP256K1, SECRET)),
+        one.wrap(NOBODYS * 4),
+        _changed(one.wrap(pkcs8(EDDSA_ED25519, SECRET)), 5),
+        _changed(one.wrap(pkcs8(EDDSA_ED25519, SECRET)), -5),
+    ):
+        with pytest.raises(BadImport):
+            await one.take_in(content, announced)
+    assert objects(tokens) == before
+
+
+async def test_each_import_has_a_key_of_its_own(hsm: Hsm):
+    one, other = [await prepared(hsm, ECDSA_SECP256R1) for _ in range(2)]
+    announced = public_key(ECDSA_SECP256R1, SECRET)
+    content = one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))
+    with pytest.raises(BadImport):
+        await other.take_in(content, announced)
+    with pytest.raises(ImportKeyMissing):  # the stated key, and not any key of that import
+        await one.take_in(content, announced, import_key=other.made.import_key)
+    assert set(await one.imports.present(one.token)) == {one.id, other.id}
+    assert await one.imports.remove(one.token, [other.id, uuid4()]) == [one.id]
+
+
+async def test_the_key_is_there_after_the_workers_were_replaced(settings: HsmSettings):
+    async with opened(settings) as hsm:
+        one = await prepared(hsm, ECDSA_SECP256R1)
+    announced = public_key(ECDSA_SECP256R1, SECRET)
+    content = one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))
+    with pytest.raises(HsmUnavailable):
+        await one.take_in(content, announced)
+    async with opened(settings) as hsm:
+        again = replace(one, imports=HsmImports(hsm))
+        key = await again.take_in(content, announced)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+        with pytest.raises(ImportKeyMissing, match="does not use the token"):
+            await replace(again, token="other").take_in(content, announced)
+
+
+async def test_a_try_stores_nothing(settings: HsmSettings, tokens: Tokens):
+    before = objects(tokens)
+    async with administration(settings) as token:
+        capabilities = (await token.probe()).capabilities
+        tried = await token.try_import(capabilities)
+    assert set(tried.ways) == {str(each.algorithm) for each in capabilities}
+    assert set(tried.ways.values()) == {Wrapping.RSA_OAEP_AES_KWP_SHA1}
+    assert tried.refusals == {}
+    assert objects(tokens) == before
