@@ -42,6 +42,8 @@ class Call(Generic[Answer]):
     """Seconds to let pass before it is sent."""
     signature: str | None = None
     """Value of the header Custody-Signature."""
+    needs_pinned_nodes: bool = False
+    """Not sent by a client that believes the service: its answer is about where a secret goes."""
 
     def __iter__(self) -> Calls[Answer]:
         """Inside an operation: ``answer = yield from call``."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypedDict
 
-from custody.client import operations
+from custody.client import import_operations, operations
 from custody.client.connections import DEFAULT_PATIENCE, AsyncConnection, Connection, options
 from custody.client.methods import Listing, Operation
 from custody.client.pinned_nodes import AttestedKeys
@@ -46,6 +46,8 @@ class Operations:
     get_signer_group = Operation(operations.get_signer_group)
     list_signer_groups = Listing(operations.list_signer_groups)
     list_signers = Listing(operations.list_signers)
+    import_wallet = Operation(import_operations.import_wallet)
+    import_key = Operation(import_operations.import_key)
 
 
 class Custody(Operations):

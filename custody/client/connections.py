@@ -29,7 +29,7 @@ from custody.client.errors import (
     Untrusted,
     refusal,
 )
-from custody.client.pinned_nodes import AttestedKeys
+from custody.client.pinned_nodes import AttestedKeys, checked_without_pins
 from custody.client.request_signing import RequestSigning
 from custody.wire.answers import read_answer
 from custody.wire.resources import Page, Problem
@@ -198,6 +198,7 @@ class Connection:
         self._retrying = Retrying(**policy(patience))
 
     def run(self, calls: Calls[Answer]) -> Answer:
+        calls = checked_without_pins(calls) if self._attested is None else calls
         calls = calls if self._signing is None else self._signing.signed(calls)
         calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None
@@ -255,6 +256,7 @@ class AsyncConnection:
         self._retrying = AsyncRetrying(**policy(patience))
 
     async def run(self, calls: Calls[Answer]) -> Answer:
+        calls = checked_without_pins(calls) if self._attested is None else calls
         calls = calls if self._signing is None else self._signing.signed(calls)
         calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None

@@ -3,10 +3,10 @@
 from typing import TypeAlias
 
 from custody.wire.answers import Unknown
-from custody.wire.resources import Key, KeyChange, Problem, Signature, Wallet
+from custody.wire.resources import Import, Key, KeyChange, Problem, Signature, Wallet
 from custody.wire.retry_after import COME_BACK
 
-Resource: TypeAlias = Wallet | Key | Signature | KeyChange
+Resource: TypeAlias = Wallet | Key | Signature | KeyChange | Import
 """What a request is about."""
 
 
@@ -81,6 +81,10 @@ class KeyArchived(Refused):
 
 class ChangeUnderWay(Refused):
     """Another change of the key is under way already: wait for what the text names."""
+
+
+class ImportNotUsable(Refused):
+    """The import was used before, or its import keys have expired: import the key again."""
 
 
 class ExternalIdConflict(Refused):
@@ -175,6 +179,7 @@ _BY_CODE: dict[str, type[Refused]] = {
     "key_not_active": KeyNotActive,
     "key_archived": KeyArchived,
     "change_under_way": ChangeUnderWay,
+    "import_not_usable": ImportNotUsable,
     "external_id_conflict": ExternalIdConflict,
     "external_id_spent": ExternalIdSpent,
     "unavailable": Unavailable,

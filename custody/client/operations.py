@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from custody.client.calls import Answer, Call, Calls, Wish, get, patch, post, wish
 from custody.client.errors import UnexpectedAnswer
 from custody.client.unchanged import UNCHANGED, Unchanged, change_of
-from custody.client.waiting import until_final
+from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import (
@@ -43,9 +43,6 @@ from custody.wire.resources import (
     SignerGroup,
     Wallet,
 )
-
-DEFAULT_WAIT = 60.0
-
 
 Named = TypeVar("Named", Wallet, Key)
 

@@ -17,8 +17,9 @@ from custody.wire.answers import known
 from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, check_attestations
 from custody.wire.derivation import child_public_key, parse_path
 from custody.wire.encoding import Base64Bytes, Model
-from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
-from custody.wire.resources import Key, Wallet
+from custody.wire.import_attestations import AskedImport, check_import
+from custody.wire.requests import CreateImport, CreateKey, CreateWallet, DeriveKey
+from custody.wire.resources import Import, ImportStatus, Key, Wallet
 
 AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
 """What a request for a key says, and its answer must say again."""
@@ -97,8 +98,10 @@ class AttestedKeys:
             except (NotFinal, Ended) as error:
                 yield from self.check(error.resource, wish)
                 raise
-            wish = wish or call.wish
+            wish = call.wish or wish
             answer = yield call
+            if isinstance(answer, Import) and answer.status is ImportStatus.READY:
+                self._check_import(answer, wish)
             if call.method in ("GET", "PATCH") and isinstance(answer, Wallet | Key):
                 _require_id(call, answer)
 
@@ -111,6 +114,20 @@ class AttestedKeys:
             _require_asked_id(found, wish)
             self._check_key(found, None)
             yield from self._check_child(found, wish)
+
+    def _check_import(self, found: Import, wish: Wish | None) -> None:
+        """Raise NotAttested unless the pinned nodes state import keys for the asked import."""
+        asked = None if wish is None else wish.request
+        if not isinstance(asked, CreateImport):
+            raise NotAttested(f"import {found.id} was not asked for")
+        try:
+            check_import(
+                found.statements,
+                AskedImport(found.id, asked.store, asked.algorithm, asked.signer_group),
+                self._pinned,
+            )
+        except ValueError as error:
+            raise NotAttested(f"import {found.id}: {error}") from None
 
     def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Calls[None]:
         _require_as_asked(wallet, wish)
@@ -153,6 +170,20 @@ class AttestedKeys:
             raise NotAttested(f"key {key.id}: {error}") from None
 
 
+def checked_without_pins(calls: Calls[Answer]) -> Calls[Answer]:
+    """Return the same operation. Raise ValueError if it needs pinned nodes, which are missing."""
+    answer: Any = None
+    while True:
+        try:
+            call = calls.send(answer)
+        except StopIteration as end:
+            result: Answer = end.value
+            return result
+        if call.needs_pinned_nodes:
+            raise ValueError("pin the nodes first (pinned_nodes): a key is imported to them only")
+        answer = yield call
+
+
 def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
     """Return the parent and the path of a key to derive."""
     match wish:
@@ -181,6 +212,7 @@ def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
         threshold=key.threshold,
         signers=None if key.signers is None else tuple(key.signers),
         external_id=key.external_id if wallet is None else wallet.external_id,
+        imported=key.imported,
     )
 
 
@@ -208,9 +240,19 @@ def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
     """Raise NotAttested if the service gives another kind of key: it could be less safe."""
     if wish is None or not isinstance(wish.request, CreateWallet | CreateKey):
         return
+    asks_import = wish.request.imported is not None
+    if _derivation(wish) is None and found.imported != asks_import:
+        raise NotAttested(
+            f"{found.id} is shown as {'imported' if found.imported else 'generated'}, and the "
+            "request was for another kind of key"
+        )
     for name in AS_ASKED:
         asked, given = getattr(wish.request, name, None), getattr(found, name, None)
         if asked is not None and hasattr(found, name) and asked != given:
             raise NotAttested(f"{name}: asked for {asked}, was given {given}")
+    imported = wish.request.imported
+    public_key = found.public_key if isinstance(found, Key) else None
+    if imported is not None and public_key not in (None, imported.public_key):
+        raise NotAttested(f"key {found.id} has another public key than the imported key")
     if isinstance(found, Key) and (found.scheme, found.curve) != wish.request.algorithm:
         raise NotAttested(f"asked for a key of {wish.request.algorithm}, was given another")

@@ -9,6 +9,8 @@ from custody.client.calls import Call, Calls
 from custody.client.errors import Failed, NotFinal, Rejected
 from custody.wire.resources import (
     ChangeStatus,
+    Import,
+    ImportStatus,
     Key,
     KeyChange,
     KeyStatus,
@@ -17,6 +19,9 @@ from custody.wire.resources import (
     Wallet,
 )
 
+DEFAULT_WAIT = 60.0
+"""Seconds that an operation waits for its result."""
+
 LONGEST_CALL = 30.0
 """Seconds of one long poll; longer waits are several."""
 
@@ -24,7 +29,7 @@ SHORTEST_ROUND = 1.0
 """Seconds from one long poll to the next, also where the service answers at once: a newer service
 does so for a status that it knows to be final and this version does not."""
 
-Resource = TypeVar("Resource", Wallet, Key, Signature, KeyChange)
+Resource = TypeVar("Resource", Wallet, Key, Signature, KeyChange, Import)
 
 
 def until_final(
@@ -52,14 +57,14 @@ def until_final(
         call = replace(call, pause=pause)
 
 
-def _is_final(resource: Wallet | Key | Signature | KeyChange) -> bool:
+def _is_final(resource: Wallet | Key | Signature | KeyChange | Import) -> bool:
     """Return whether there is a result. Raise Rejected or Failed if there never will be."""
     match resource.status:
         case SignatureStatus.REJECTED | ChangeStatus.REJECTED:
             raise Rejected(resource)
-        case SignatureStatus.FAILED | KeyStatus.FAILED | ChangeStatus.FAILED:
+        case SignatureStatus.FAILED | KeyStatus.FAILED | ChangeStatus.FAILED | ImportStatus.FAILED:
             raise Failed(resource)
-        case SignatureStatus.SIGNED | KeyStatus.ACTIVE | ChangeStatus.DONE:
+        case SignatureStatus.SIGNED | KeyStatus.ACTIVE | ChangeStatus.DONE | ImportStatus.READY:
             return True
         case _:
             return False

@@ -6,6 +6,7 @@ The check does not trust the API and the database between the nodes and the read
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
 from custody.wire.derivation import child_chain_code, child_public_key, format_path
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Endpoint, check_key_id
 from custody.wire.public_keys import check_ed25519
 from custody.wire.signed_bytes import (
@@ -24,6 +26,8 @@ from custody.wire.signed_bytes import (
     signing_key_id,
 )
 from custody.wire.statements import Attestation
+
+Statement = TypeVar("Statement", Attestation, ImportKeyStatement)
 
 
 class Unattested(ValueError):
@@ -61,6 +65,7 @@ class ClaimedKey:
     threshold: int | None = None
     signers: tuple[str, ...] | None = None
     external_id: str | None = None
+    imported: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -156,20 +161,25 @@ class PinnedNodes:
 
         Raise Unattested.
         """
+        return self.open_as(Attestation, ATTESTATION_TYPE, store, signed)
+
+    def open_as(
+        self, model: type[Statement], payload_type: str, store: Store, signed: SignedBytes
+    ) -> Statement:
+        """Open a statement of a pinned node about itself. Raise Unattested."""
         known = self._nodes[store].get(signed.signing_key_id)
         if known is None:
-            raise Unattested(f"an attestation is signed by {signed.signing_key_id}: not pinned")
+            raise Unattested(f"a statement is signed by {signed.signing_key_id}: not pinned")
         node, pinned = known
         try:
-            payload = pinned.open(ATTESTATION_TYPE, signed)
-            attestation = Attestation.model_validate_json(payload)
+            statement = model.model_validate_json(pinned.open(payload_type, signed))
         except BadSignedBytes as error:
             raise Unattested(f"the attestation of {node}: {error}") from None
         except ValidationError:
             raise Unattested(f"the attestation of {node} has an unknown form") from None
-        if attestation.node != node:
-            raise Unattested(f"{node} has signed an attestation in the name of {attestation.node}")
-        return attestation
+        if statement.node != node:
+            raise Unattested(f"{node} has signed an attestation in the name of {statement.node}")
+        return statement
 
 
 def check_attestations(
@@ -296,6 +306,7 @@ def _require_same_holders(attested: Attestation, key: ClaimedKey) -> None:
         "group": (key.group, attested.group),
         "threshold": (key.threshold, attested.threshold),
         "signers": (key.signers, tuple(attested.signers)),
+        "imported": (key.imported, attested.imported),
     }
     for what, (claimed, found) in told.items():
         if claimed is not None and claimed != found:

@@ -1,0 +1,115 @@
+"""Imports of private keys, described once for both clients (custody.client.operations)."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+from custody.client.calls import Call, Calls, Wish, get, wish
+from custody.client.errors import NotAttested, UnexpectedAnswer
+from custody.client.importing.private_key import PrivateKey
+from custody.client.importing.sealed_key import seal_key
+from custody.client.waiting import DEFAULT_WAIT, until_final
+from custody.wire.algorithms import AddressType, Network, Protection, Store
+from custody.wire.imports import ImportedKey, ImportKeyStatement
+from custody.wire.jobs import Endpoint
+from custody.wire.requests import CreateImport, CreateKey, CreateWallet
+from custody.wire.resources import Import, Key, Wallet
+
+
+def import_wallet(
+    private_key: PrivateKey,
+    network: Network,
+    store: Store = Store.HSM,
+    *,
+    signer_group: str | None = None,
+    address_type: AddressType | None = None,
+    allow_host: bool = False,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Calls[Wallet]:
+    """Import a private key for a wallet, and wait for its address. Needs pinned nodes.
+
+    The key is encrypted to import keys that the pinned nodes have signed. For Taproot the output
+    key is imported. ``allow_host``: also to a driver that decrypts the key on its host.
+    ``external_id`` and ``wait``: as for create_wallet; ``wait`` counts twice, for the import too.
+    Raises BadPrivateKey, NotAttested, and the errors of create_wallet.
+    """
+    key = private_key.for_wallet(network, address_type)
+    imported = yield from _sealed(key, store, signer_group, allow_host, wait)
+    body = CreateWallet(
+        network=network,
+        store=store,
+        signer_group=signer_group,
+        address_type=address_type,
+        imported=imported,
+        external_id=_named(external_id),
+    )
+    call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
+    return (
+        yield from until_final(call, lambda wallet: get(f"/v1/wallets/{wallet.id}", Wallet), wait)
+    )
+
+
+def import_key(
+    private_key: PrivateKey,
+    store: Store = Store.HSM,
+    *,
+    signer_group: str | None = None,
+    allow_host: bool = False,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Calls[Key]:
+    """Import a private key as a bare key, and wait until it is Active. As for import_wallet.
+
+    Raises NotAttested, and the errors of create_key.
+    """
+    imported = yield from _sealed(private_key, store, signer_group, allow_host, wait)
+    scheme, curve = private_key.algorithm
+    body = CreateKey(
+        scheme=scheme,
+        curve=curve,
+        store=store,
+        signer_group=signer_group,
+        imported=imported,
+        external_id=_named(external_id),
+    )
+    call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
+    return (yield from until_final(call, lambda key: get(f"/v1/keys/{key.id}", Key), wait))
+
+
+def _named(external_id: str | None) -> str:
+    return external_id if external_id is not None else f"client-{uuid4()}"
+
+
+def _sealed(
+    key: PrivateKey, store: Store, signer_group: str | None, allow_host: bool, wait: float
+) -> Calls[ImportedKey]:
+    """Ask for an import, and encrypt the key to it. The client has checked the statements then."""
+    scheme, curve = key.algorithm
+    body = CreateImport(
+        scheme=scheme,
+        curve=curve,
+        store=store,
+        signer_group=signer_group,
+        external_id=_named(None),
+    )
+    call = replace(
+        wish("/v1/imports", Wish(Endpoint.IMPORTS, body), Import), needs_pinned_nodes=True
+    )
+    found = yield from until_final(call, lambda each: _import(each.id), wait or DEFAULT_WAIT)
+    statements = [
+        ImportKeyStatement.model_validate_json(signed.payload) for signed in found.statements
+    ]
+    for each in statements:
+        if each.protection is Protection.HOST and not allow_host:
+            raise NotAttested(
+                f"{each.node} decrypts {scheme}/{curve} keys on its host (protection host). If "
+                "that is acceptable: allow_host=True"
+            )
+    try:
+        return seal_key(key, statements)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"import {found.id}: {error}") from None
+
+
+def _import(import_id: UUID) -> Call[Import]:
+    return get(f"/v1/imports/{import_id}", Import)
