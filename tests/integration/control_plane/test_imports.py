@@ -171,10 +171,10 @@ async def test_another_key_than_the_announced_one_is_not_taken(
     assert (found["status"], found["reason"]["code"]) == ("Pending", "bad_result")
 
 
-async def test_store_mpc_imports_nothing_yet(api: httpx.AsyncClient):
+async def test_an_import_to_signers_is_for_a_group_that_there_is(api: httpx.AsyncClient):
     body = {**SECP256K1, "store": "mpc", "signer_group": "two-of-three"}
     answer = await api.post("/v1/imports", json=body)
-    assert "store hsm only" in assert_problem(answer, 422, "invalid_request")
+    assert "two-of-three" in assert_problem(answer, 422, "unknown_signer_group")
 
 
 def _done(node: MemoryNode, job_id: object, statement: object) -> Outcome:
