@@ -58,7 +58,7 @@ def read_private_key(
 
 
 def _read(data: bytes, form: KeyFormat, curve: Curve | None, password: str | None) -> PrivateKey:
-    secret = None if password is None else password.encode()
+    secret = None if password is None else _utf8(password)
     if form is KeyFormat.PKCS8:
         return read_pkcs8(data, secret)
     if form is KeyFormat.KEYSTORE:
@@ -83,7 +83,13 @@ def _read(data: bytes, form: KeyFormat, curve: Curve | None, password: str | Non
 def _bytes(data: bytes | str) -> bytes:
     if len(data) > MAX_SIZE:
         raise BadPrivateKey(KeyFault.BAD_FORMAT, f"the data has more than {MAX_SIZE // 1024} KiB")
+    return _utf8(data) if isinstance(data, str) else data
+
+
+def _utf8(text: str) -> bytes:
     try:
-        return data.encode() if isinstance(data, str) else data
+        return text.encode()
     except UnicodeEncodeError:
-        raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text is not Unicode") from None
+        raise BadPrivateKey(
+            KeyFault.BAD_FORMAT, "the text or the password has half a surrogate pair"
+        ) from None

@@ -189,6 +189,13 @@ def test_a_changed_iv_is_noticed_by_the_address():
     )
 
 
+def test_a_password_that_has_no_utf_8_is_refused():
+    """The error of Python would show the password."""
+    refused(
+        json.dumps(PBKDF2), KeyFormat.KEYSTORE, KeyFault.BAD_FORMAT, password="correct\udcffhorse"
+    )
+
+
 def test_a_keystore_needs_a_password():
     refused(json.dumps(PBKDF2), KeyFormat.KEYSTORE, KeyFault.PASSWORD_NEEDED)
 
