@@ -18,6 +18,7 @@ class Operations:
     """The operations of both clients; see ``custody.client.operations`` for each."""
 
     create_wallet = Operation(operations.create_wallet)
+    add_wallet = Operation(operations.add_wallet)
     get_wallet = Operation(operations.get_wallet)
     list_wallets = Listing(operations.list_wallets)
     update_wallet = Operation(operations.update_wallet)

@@ -16,6 +16,7 @@ from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import (
+    AddWallet,
     ArchiveKey,
     CreateKey,
     CreateSignerGroup,
@@ -128,6 +129,7 @@ def list_wallets(
     external_id: str | None = None,
     network: Network | None = None,
     address: str | None = None,
+    key_id: UUID | str | None = None,
     name: str | None = None,
     tags: Iterable[str] = (),
     owner: str | None = None,
@@ -146,11 +148,30 @@ def list_wallets(
         external_id=external_id,
         network=network,
         address=address,
+        key_id=None if key_id is None else str(key_id),
         name=name,
         tag=list(tags) or None,
         owner=owner,
         archived=None if archived is None else str(archived).lower(),
     )
+
+
+def add_wallet(
+    key_id: UUID | str, network: Network, *, name: str | None = None, tags: Iterable[str] = ()
+) -> Calls[Wallet]:
+    """Add a wallet of an Active key on another network. It is Active at once.
+
+    The network is of the same family as the key's, or has a bare key's algorithm. The key's wallet
+    on this network, if it has one, is returned. Raises InvalidRequest, KeyNotActive, NotFound.
+    """
+    body = AddWallet(network=network, name=name, tags=list(tags) or None)
+    wallet = yield from post(f"/v1/keys/{key_id}/wallets", body, Wallet)
+    if (wallet.key_id, wallet.network) != (UUID(str(key_id)), network):
+        raise UnexpectedAnswer(
+            f"asked for a wallet of key {key_id} on {network.value}, was given wallet {wallet.id} "
+            f"of key {wallet.key_id} on {wallet.network.value}"
+        )
+    return wallet
 
 
 def update_wallet(

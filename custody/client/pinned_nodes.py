@@ -18,6 +18,7 @@ from custody.wire.attestations import ClaimedKey, PinnedGroup, PinnedNodes, chec
 from custody.wire.derivation import child_public_key, parse_path
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.import_attestations import AskedImport, check_import
+from custody.wire.jobs import wallet_id_of
 from custody.wire.requests import CreateImport, CreateKey, CreateWallet, DeriveKey
 from custody.wire.resources import Import, ImportStatus, Key, Wallet
 
@@ -136,10 +137,12 @@ class AttestedKeys:
         _require_asked_id(wallet, wish)
         key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
         _require_as_asked(key, wish)
-        told = (wallet.key_id, wallet.network, wallet.store)
+        told = (wallet.key_id, wallet.store)
         is_its = wallet.signer_group in (None, key.signer_group)
-        if told != (key.id, key.network, key.store) or not is_its:
+        if told != (key.id, key.store) or not is_its:
             raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
+        if wallet.network != key.network:
+            _require_added(wallet, key)
         if key.public_key is None:
             raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
         self._check_key(key, wallet)
@@ -184,6 +187,22 @@ def checked_without_pins(calls: Calls[Answer]) -> Calls[Answer]:
         answer = yield call
 
 
+def _require_added(wallet: Wallet, key: Key) -> None:
+    """Raise NotAttested unless a wallet may be a further wallet of the key, on another network.
+
+    Nodes attest the key alone. So its id follows from the key, and it has no external id that could
+    be another wallet's.
+    """
+    try:
+        network = known(wallet.network)
+    except ValueError as error:
+        raise NotAttested(f"wallet {wallet.id}: {error}") from None
+    if wallet.id != wallet_id_of(key.id, network):
+        raise NotAttested(f"wallet {wallet.id} is not the wallet of key {key.id} on {network}")
+    if wallet.external_id is not None:
+        raise NotAttested(f"wallet {wallet.id} of key {key.id} was added, and has an external_id")
+
+
 def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
     """Return the parent and the path of a key to derive."""
     match wish:
@@ -206,12 +225,13 @@ def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
         public_key=public_key,
         network=None if key.network is None else known(key.network),
         address=None if wallet is None else wallet.address,
+        address_network=None if wallet is None else known(wallet.network),
         chain_code=key.chain_code,
         protection=None if key.protection is None else known(key.protection),
         group=key.signer_group,
         threshold=key.threshold,
         signers=None if key.signers is None else tuple(key.signers),
-        external_id=key.external_id if wallet is None else wallet.external_id,
+        external_id=wallet.external_id if wallet and key.network else key.external_id,
         imported=key.imported,
     )
 

@@ -139,3 +139,14 @@ def network_algorithm(network: Network, address_type: AddressType | None = None)
             f"address_type: only Bitcoin wallets have one, {network.value} wallets do not"
         )
     return ADDRESS_TYPE_ALGORITHM[address_type]
+
+
+def may_have_wallet(key_network: Network | None, algorithm: Algorithm, network: Network) -> bool:
+    """Return True if a key may have a wallet on a network.
+
+    ``key_network``: the network that the key was made for; None for a bare key. Any wallet of a key
+    that was made for a network is of the same family, so that messages mean the same on all.
+    """
+    if algorithm not in NETWORK_ALGORITHMS[network]:
+        return False
+    return key_network is None or key_network.family is network.family

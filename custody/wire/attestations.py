@@ -12,7 +12,14 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from custody.wire.addresses import address_of
-from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Network, Protection, Store
+from custody.wire.algorithms import (
+    ECDSA_SECP256K1,
+    Algorithm,
+    Network,
+    Protection,
+    Store,
+    may_have_wallet,
+)
 from custody.wire.derivation import child_chain_code, child_public_key, format_path
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.imports import ImportKeyStatement
@@ -45,10 +52,11 @@ def _require_members(groups: Mapping[str, Sequence[str]], nodes: Collection[str]
 class ClaimedKey:
     """The facts about a key that a reader received; null: not received.
 
-    A derived key has a root, and a path from the root. ``address`` belongs to a network: both are
-    null for a key without a wallet. ``external_id``: of the request that the wallet or the bare
+    A derived key has a root, and a path from the root. ``address`` belongs to ``address_network``,
+    or else to the key's own network. Another network is one of a wallet that was added: nodes
+    attest the key's own network alone. ``external_id``: of the request that the wallet or the bare
     key was made for. It is not checked for a derived key, since nodes do not attest it, nor for a
-    wallet's key without the address.
+    wallet's key without the address of its own network.
     """
 
     id: UUID
@@ -59,6 +67,7 @@ class ClaimedKey:
     public_key: bytes
     network: Network | None = None
     address: str | None = None
+    address_network: Network | None = None
     chain_code: bytes | None = None
     protection: Protection | None = None
     group: str | None = None
@@ -66,6 +75,11 @@ class ClaimedKey:
     signers: tuple[str, ...] | None = None
     external_id: str | None = None
     imported: bool | None = None
+
+    @property
+    def is_added(self) -> bool:
+        """Return True if the address is of another network than the key was made for."""
+        return self.address_network not in (None, self.network)
 
 
 @dataclass(frozen=True)
@@ -248,7 +262,7 @@ def _require_same_request(
     endpoint = Endpoint.KEYS if key.network is None else Endpoint.WALLETS
     if made_for.endpoint is not endpoint:
         raise Unattested(f"the key was made for a request to {made_for.endpoint.value}")
-    is_told = key.network is None or key.address is not None
+    is_told = key.network is None or (key.address is not None and not key.is_added)
     if is_told and key.external_id != made_for.external_id:
         raise Unattested(
             f"the key was made for external_id {made_for.external_id}, not {key.external_id}"
@@ -316,10 +330,13 @@ def _require_same_holders(attested: Attestation, key: ClaimedKey) -> None:
 def _require_address(key: ClaimedKey) -> None:
     if key.address is None:
         return
-    if key.network is None:
+    network = key.address_network or key.network
+    if network is None:
         raise Unattested("the address has no network")
+    if key.is_added and not may_have_wallet(key.network, key.algorithm, network):
+        raise Unattested(f"a key for {key.network} cannot have a wallet on {network}")
     try:
-        expected = address_of(key.network, key.algorithm, key.public_key)
+        expected = address_of(network, key.algorithm, key.public_key)
     except ValueError as error:
         raise Unattested(str(error)) from None
     if key.address != expected:

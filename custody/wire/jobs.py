@@ -92,13 +92,15 @@ def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UU
     return _uuid_of(tagged_hash(Domain.CHILD_KEY, root.bytes, numbers, name))
 
 
-def wallet_id_of(key_id: UUID) -> UUID:
+def wallet_id_of(key_id: UUID, added: Network | None = None) -> UUID:
     """Return the id of a key's wallet: a UUID of version 8, a hash of the key's id.
 
-    Nodes know keys and no wallets. A control plane that has lost a wallet gives it the same id
-    again when it adopts the key.
+    ``added``: the network of a further wallet of the key. None for the wallet on the key's own
+    network. Nodes know keys and no wallets. A control plane that has lost a wallet gives it the
+    same id again when it adopts the key, or when the application adds the wallet again.
     """
-    return _uuid_of(tagged_hash(Domain.WALLET, key_id.bytes))
+    network = () if added is None else (added.value.encode(),)
+    return _uuid_of(tagged_hash(Domain.WALLET, key_id.bytes, *network))
 
 
 def _uuid_of(digest: bytes) -> UUID:

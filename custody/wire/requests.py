@@ -157,6 +157,16 @@ class DeriveKey(Metadata, KeyRequest):
     """Path from the key that the URL names."""
 
 
+class AddWallet(Metadata):
+    """Body of POST /v1/keys/{id}/wallets. Key and network make the request safe to repeat.
+
+    No node sees this request.
+    """
+
+    network: Network
+    """A network of the same family as the key's; for a bare key one with the key's algorithm."""
+
+
 class RefreshKey(KeyRequest):
     """Body of POST /v1/keys/{id}/refresh."""
 

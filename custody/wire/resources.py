@@ -131,7 +131,10 @@ class Key(Answer):
 
 
 class Wallet(Answer):
-    """A key with its address on a network. The wallet's status is its key's status."""
+    """A key with its address on a network. The wallet's status is its key's status.
+
+    Messages are signed by the rules of the key's own network (``network`` of the key).
+    """
 
     id: UUID
     status: Open[KeyStatus]

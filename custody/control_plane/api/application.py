@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from custody.control_plane import problems
 from custody.control_plane.api import (
+    added_wallets,
     archivals,
     audit,
     changes,
@@ -24,6 +25,7 @@ from custody.control_plane.api.requests import require_each_parameter_once
 from custody.control_plane.api.services import Services
 from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import (
+    AddWallet,
     ArchiveKey,
     CreateImport,
     CreateKey,
@@ -91,6 +93,7 @@ _REQUEST_MODELS = (
     UnarchiveKey,
     CreateSignerGroup,
     UpdateMetadata,
+    AddWallet,
 )
 
 
@@ -110,6 +113,7 @@ def create_application(services: Services, version: str) -> FastAPI:
     problems.install(app)
     for routes in (
         wallets,
+        added_wallets,
         keys,
         imports,
         changes,

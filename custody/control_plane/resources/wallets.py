@@ -1,6 +1,7 @@
 """Wallets as applications read them, each its own alone. A wallet's life is its key's."""
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
@@ -18,15 +19,20 @@ from custody.control_plane.resources.pages import (
 )
 from custody.control_plane.resources.presentation import wallet_of
 from custody.control_plane.tables import MAKES_KEYS
-from custody.wire.algorithms import Network, Store
-from custody.wire.jobs import Endpoint
+from custody.database.connection import Connection
+from custody.wire.addresses import address_of
+from custody.wire.algorithms import Algorithm, Network, Store, may_have_wallet
+from custody.wire.answers import known
+from custody.wire.jobs import Endpoint, wallet_id_of
 from custody.wire.metadata import UpdateMetadata
-from custody.wire.resources import Page, Wallet
+from custody.wire.requests import AddWallet
+from custody.wire.resources import Key, Page, Wallet
 
 _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
         keys.store, keys.signer_group, keys.imported, keys.archived_at, {metadata},
-        jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
+        jobs.endpoint, jobs.state, jobs.outcome, jobs.last_failure,
+        CASE WHEN wallets.network = keys.network THEN jobs.external_id END AS external_id
     FROM wallets /* joined */
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
     JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}
@@ -34,7 +40,18 @@ _WALLETS = """
 """.replace("{kinds}", MAKES_KEYS).replace("{metadata}", WALLET_METADATA.selected)
 
 _WALLET = _WALLETS + "AND wallets.id = :id"
-_WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id"
+_WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id AND wallets.network = keys.network"
+
+# created_at as of each row: of the clock of a control plane
+_ADD = """
+    INSERT INTO wallets (id, application_id, network, key_id, address, created_at, node_group,
+        signer_group, name)
+    SELECT :id, application_id, :network, id, :address, :now, node_group, signer_group, :name
+    FROM keys WHERE id = :key AND application_id = :application
+    ON CONFLICT (key_id, network) DO NOTHING
+    RETURNING id, application_id, created_at
+"""
+_ADDED = _WALLETS + "AND wallets.key_id = :id AND wallets.network = :network"
 
 _LISTING = Listing(
     _WALLETS,
@@ -46,8 +63,9 @@ _LISTING = Listing(
         "name": "wallets.name = :name",
         "archived": is_archived,
         "address": "wallets.address = :address",
+        "key_id": "wallets.key_id = :key_id",
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
-        f"AND jobs.endpoint = '{Endpoint.WALLETS}'",
+        f"AND jobs.endpoint = '{Endpoint.WALLETS}' AND wallets.network = keys.network",
     },
 )
 
@@ -63,8 +81,44 @@ class Wallets:
         return await self._one(_WALLET, caller, wallet_id)
 
     async def of_key(self, caller: Caller, key_id: UUID) -> Wallet:
-        """The wallet of a key. Raises ProblemError not_found."""
+        """The wallet that a key was made for. Raises ProblemError not_found."""
         return await self._one(_WALLET_OF_KEY, caller, key_id)
+
+    async def add(self, caller: Caller, key: Key, body: AddWallet) -> tuple[Wallet, bool]:
+        """Add a wallet of an Active key, or return the one on this network; True if it is new.
+
+        Raise ProblemError invalid_request for a network that the key cannot have.
+        """
+        public_key, algorithm = key.public_key, Algorithm(known(key.scheme), known(key.curve))
+        own = None if key.network is None else known(key.network)
+        if public_key is None or not may_have_wallet(own, algorithm, body.network):
+            raise _no_such_wallet(key, body.network)
+        values = {
+            "id": wallet_id_of(key.id, None if own is body.network else body.network),
+            "application": caller.application_id,
+            "key": key.id,
+            "network": body.network.value,
+            "address": address_of(body.network, algorithm, public_key),
+            "now": datetime.now(UTC),
+            "name": body.name,
+        }
+
+        async def add(connection: Connection) -> bool:
+            row = await connection.row(_ADD, values)
+            if row is not None:
+                await WALLET_METADATA.add_tags(connection, [(row, body.tags or ())])
+            return row is not None
+
+        is_new = await self._database.in_transaction(add)
+        which = {
+            "application": caller.application_id,
+            "id": key.id,
+            "network": body.network.value,
+        }
+        row = await self._database.row(_ADDED, which)
+        if row is None:
+            raise ProblemError(Code.NOT_FOUND, f"There is no key {key.id}.")
+        return wallet_of(row, caller.sees_details), is_new
 
     async def update(self, caller: Caller, wallet_id: UUID, change: UpdateMetadata) -> Wallet:
         """Change a wallet's name or tags. Raise ProblemError not_found."""
@@ -95,3 +149,13 @@ class Wallets:
         if row is None:
             raise ProblemError(Code.NOT_FOUND, "There is no such wallet.")
         return wallet_of(row, caller.sees_details)
+
+
+def _no_such_wallet(key: Key, network: Network) -> ProblemError:
+    made_for = "a bare key" if key.network is None else f"a key for {key.network.value}"
+    return ProblemError(
+        Code.INVALID_REQUEST,
+        f"network: key {key.id} is {made_for} of {key.scheme.value}/{key.curve.value}, and cannot "
+        f"have a wallet on {network.value}. Choose a network of the same family as the key's, or "
+        "create a wallet with a key of its own.",
+    )

@@ -37,6 +37,7 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("GET", a_signature): Scope.READ,
         ("GET", f"{a_signature}/{uuid4()}"): Scope.READ,
         ("POST", f"{a_key}/derive"): Scope.WALLETS,
+        ("POST", f"{a_key}/wallets"): Scope.WALLETS,
         ("POST", f"{a_key}/refresh"): Scope.WALLETS,
         ("POST", f"{a_key}/repair"): Scope.WALLETS,
         ("GET", f"{a_key}/refreshes"): Scope.READ,

@@ -122,7 +122,7 @@ def test_other_operations_change_a_group_that_has_a_name_or_say_how_a_field_must
     making = {name for name in vars(Operations) if not name.startswith(("_", "get_", "list_"))}
     group = first_call(operations.create_signer_group("treasury", ["a", "b"], 2))
     assert body(group)["name"] == "treasury"
-    repeatable = {"create_signer_group", "update_wallet", "update_key"}
+    repeatable = {"create_signer_group", "add_wallet", "update_wallet", "update_key"}
     repeatable |= {"import_wallet", "import_key"}  # the first call asks for a new import
     assert len(making) == len(POSTS) + len(repeatable)
 

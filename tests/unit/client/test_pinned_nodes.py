@@ -33,9 +33,10 @@ from custody.client.calls import Calls, Wish, wish
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.answers import known
 from custody.wire.attestations import Unattested
 from custody.wire.derivation import format_path
-from custody.wire.jobs import Endpoint
+from custody.wire.jobs import Endpoint, wallet_id_of
 from custody.wire.node_api import NodeHealth
 from custody.wire.requests import CreateWallet
 from custody.wire.resources import Node
@@ -153,6 +154,73 @@ def test_what_the_nodes_attest_is_handed_out():
     assert run(operations.get_key(KEY_ID), key=MPC_KEY) == MPC_KEY
     assert run(operations.get_wallet(WALLET_ID), CHILD_WALLET, CHILD_KEY) == CHILD_WALLET
     assert run(operations.get_key(CHILD.id), key=CHILD_KEY) == CHILD_KEY
+
+
+SEPOLIA = WALLET.model_copy(
+    update={
+        "id": wallet_id_of(KEY_ID, Network.ETHEREUM_SEPOLIA),
+        "network": Network.ETHEREUM_SEPOLIA,
+        "external_id": None,
+    }
+)
+BARE_KEY = KEY.model_copy(
+    update={
+        "network": None,
+        "external_id": EXTERNAL_ID,
+        "attestations": [signed(HSM.model_copy(update={"network": None, "made_for": BARE}))],
+    }
+)
+OF_BARE_KEY = SEPOLIA.model_copy(
+    update={"id": wallet_id_of(KEY_ID, Network.ETHEREUM), "network": Network.ETHEREUM}
+)
+
+
+def test_a_wallet_that_was_added_is_handed_out():
+    add = operations.add_wallet(KEY_ID, Network.ETHEREUM_SEPOLIA)
+    assert run(add, SEPOLIA) == SEPOLIA
+    assert run(operations.get_wallet(SEPOLIA.id), SEPOLIA) == SEPOLIA
+    assert run(operations.add_wallet(KEY_ID, Network.ETHEREUM), OF_BARE_KEY, BARE_KEY)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"external_id": EXTERNAL_ID},  # another wallet of the application has this name
+        {"external_id": "order-8"},
+        {"id": WALLET_ID},
+        {"id": wallet_id_of(OTHER_ID, Network.ETHEREUM_SEPOLIA)},
+        {"address": OTHER_ADDRESS},
+        {"key_id": OTHER_ID},
+        {"store": Store.MPC},
+        {"network": Network.BITCOIN, "id": wallet_id_of(KEY_ID, Network.BITCOIN)},
+        {"network": Unknown("Cardano")},
+    ],
+    ids=str,
+)
+def test_a_wallet_that_was_added_is_not_handed_out_with(lie):
+    wallet = SEPOLIA.model_copy(update=lie)
+    with pytest.raises(NotAttested):
+        run(operations.get_wallet(wallet.id), wallet)
+
+
+def test_a_wallet_that_was_added_is_none_that_a_request_creates():
+    """Its key was made for another customer."""
+    for wallet, key in ((SEPOLIA, KEY), (OF_BARE_KEY, BARE_KEY)):
+        network = known(wallet.network)
+        with pytest.raises(NotAttested):
+            run(operations.create_wallet(network, external_id=EXTERNAL_ID), wallet, key)
+        named = wallet.model_copy(update={"external_id": EXTERNAL_ID})
+        with pytest.raises(NotAttested):
+            run(operations.create_wallet(network, external_id=EXTERNAL_ID), named, key)
+
+
+def test_another_wallet_than_the_one_to_add_is_refused():
+    for key_id, network in (
+        (OTHER_ID, Network.ETHEREUM_SEPOLIA),
+        (KEY_ID, Network.ETHEREUM),
+    ):
+        with pytest.raises(UnexpectedAnswer):
+            run(operations.add_wallet(key_id, network), SEPOLIA)
 
 
 create_wallet = partial(operations.create_wallet, Network.ETHEREUM, external_id=EXTERNAL_ID)

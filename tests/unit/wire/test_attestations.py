@@ -8,18 +8,23 @@ from uuid import UUID
 import pytest
 from coincurve import PrivateKey, PublicKeyXOnly
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from custody.wire.addresses import address_of
 from custody.wire.algorithms import (
+    ALGORITHMS,
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
+    NETWORK_ALGORITHMS,
     SCHNORR_SECP256K1,
     Curve,
     Network,
     Protection,
     Scheme,
     Store,
+    may_have_wallet,
 )
 from custody.wire.attestations import (
     ClaimedKey,
@@ -225,6 +230,70 @@ def test_any_algorithm_of_mpc_can_be_attested(algorithm, network, public_key):
 )
 def test_what_is_claimed_otherwise_than_attested_is_refused(key, attestations, change, reason):
     assert reason in refused(attestations, replace(key, **change))
+
+
+def added(key: ClaimedKey, network: Network, address: str | None = None) -> ClaimedKey:
+    """The key with the address of a wallet that was added on another network."""
+    if address is None:
+        address = address_of(network, key.algorithm, key.public_key)
+    return replace(key, address=address, address_network=network)
+
+
+BARE_ATTESTATION = HSM.model_copy(update={"network": None, "made_for": BARE})
+BARE_KEY = replace(HSM_WALLET, network=None, address=None)
+
+
+def test_a_wallet_on_another_network_of_the_family_is_attested_by_its_key():
+    check_attestations([signed(HSM)], added(HSM_WALLET, Network.ETHEREUM_SEPOLIA), PINNED)
+    check_attestations(by_all(), added(MPC_WALLET, Network.ETHEREUM_SEPOLIA), PINNED)
+    check_attestations(by_all(), added(CHILD, Network.ETHEREUM_SEPOLIA), PINNED)
+    unnamed = replace(added(HSM_WALLET, Network.ETHEREUM_SEPOLIA), external_id=None)
+    check_attestations([signed(HSM)], unnamed, PINNED)
+
+
+@pytest.mark.parametrize("network", list(Network))
+def test_a_bare_key_has_wallets_on_the_networks_of_its_algorithm(network: Network):
+    if ECDSA_SECP256K1 in NETWORK_ALGORITHMS[network]:
+        check_attestations([signed(BARE_ATTESTATION)], added(BARE_KEY, network), PINNED)
+    else:
+        told = added(BARE_KEY, network, "an address")
+        assert "cannot have a wallet" in refused([signed(BARE_ATTESTATION)], told)
+
+
+@pytest.mark.parametrize(
+    "network", [network for network in Network if network.family is not Network.ETHEREUM]
+)
+def test_a_wallets_key_has_no_wallet_of_another_family(network: Network):
+    for key, attestations in ((HSM_WALLET, [signed(HSM)]), (MPC_WALLET, by_all())):
+        told = added(key, network, "an address")
+        assert "cannot have a wallet" in refused(attestations, told)
+
+
+def test_a_key_keeps_its_own_network_whatever_its_wallets_are():
+    sepolia = added(HSM_WALLET, Network.ETHEREUM_SEPOLIA)
+    for network in (None, Network.ETHEREUM_SEPOLIA):
+        told = replace(sepolia, network=network)
+        assert "network is Ethereum" in refused([signed(HSM)], told)
+    told = replace(added(BARE_KEY, Network.ETHEREUM), network=Network.ETHEREUM)
+    assert "network is None" in refused([signed(BARE_ATTESTATION)], told)
+    other = added(
+        HSM_WALLET,
+        Network.ETHEREUM_SEPOLIA,
+        address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY),
+    )
+    assert "address differs" in refused([signed(HSM)], other)
+
+
+@given(
+    st.sampled_from([None, *Network]), st.sampled_from(ALGORITHMS), st.sampled_from(list(Network))
+)
+def test_which_wallets_a_key_may_have(own, algorithm, network):
+    """A key for a network has wallets of the family only; its own network always is one."""
+    allowed = may_have_wallet(own, algorithm, network)
+    fits = algorithm in NETWORK_ALGORITHMS[network]
+    assert allowed == (fits and (own is None or own.family is network.family))
+    if own is network:
+        assert allowed == fits
 
 
 def test_a_swapped_key_with_its_own_address_is_refused():

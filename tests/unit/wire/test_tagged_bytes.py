@@ -78,7 +78,7 @@ few = st.binary(max_size=2)
 
 CONSTRUCTIONS: dict[Domain, tuple[Callable[..., object], tuple[st.SearchStrategy, ...]]] = {
     Domain.CHILD_KEY: (child_key_id, (ids, paths, networks)),
-    Domain.WALLET: (wallet_id_of, (ids,)),
+    Domain.WALLET: (wallet_id_of, (ids, networks)),
     Domain.BODY: (
         body_digest,
         (
