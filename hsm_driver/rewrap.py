@@ -30,7 +30,13 @@ from custody.wire.algorithms import Protection
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_verification import BadKey
 from hsm_driver.possession import prove_possession
-from hsm_driver.vault import Vault, network_of, retired_master_keys, wrapped_key
+from hsm_driver.vault import (
+    KEYS_OF_KIND,
+    Vault,
+    network_of,
+    retired_master_keys,
+    wrapped_key,
+)
 
 REWRAPPED = "RewrapKeys"
 """The kind of the audit record of a batch."""
@@ -45,15 +51,6 @@ _KINDS = """
         master_key = ANY(:retired::varchar[]) AS is_retired
     FROM wrapped_keys WHERE master_key <> ALL(:newest::varchar[])
     GROUP BY master_key, scheme, curve, protection ORDER BY master_key, scheme, curve, protection
-"""
-
-_KEYS = """
-    SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
-        imported
-    FROM wrapped_keys
-    WHERE master_key = :master_key AND scheme = :scheme AND curve = :curve
-        AND protection = :protection AND key_id > :last::uuid
-    ORDER BY key_id LIMIT :limit
 """
 
 _UPDATE = """
@@ -246,7 +243,7 @@ class Rewrapping:
     async def _page(self, kind: Kind, last: UUID, limit: int) -> list[Any]:
         of_kind = ("master_key", "scheme", "curve", "protection")
         values = {name: getattr(kind, name) for name in of_kind}
-        return await self._pool.rows(_KEYS, {**values, "last": last, "limit": limit})
+        return await self._pool.rows(KEYS_OF_KIND, {**values, "last": last, "limit": limit})
 
     async def _moved(self, row: Any, to: str) -> _Moved:
         """Return the key under the newest master key, once its copy is in S3. Raise Failed."""

@@ -71,6 +71,13 @@ _ONE_UNDER = _SELECT_KEYS.replace(
     "key_id = ANY(:key_ids::uuid[])", "master_key = :name ORDER BY key_id LIMIT 1"
 )
 
+KEYS_OF_KIND = _SELECT_KEYS.replace(
+    "key_id = ANY(:key_ids::uuid[])",
+    """master_key = :master_key AND scheme = :scheme AND curve = :curve
+        AND protection = :protection AND key_id > :last::uuid ORDER BY key_id LIMIT :limit""",
+)
+"""The next keys of one algorithm under one master key, as ``wrapped_key`` takes them."""
+
 ADOPTED = "AdoptMasterKey"
 """The kind of the audit record of a new master key, and of a retired one that is found."""
 
