@@ -8,7 +8,7 @@ from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
-from custody.pkcs11.messages import KnownKey
+from custody.pkcs11.messages import WHY_RETIRED, KnownKey
 from custody.pkcs11.other_token_check import other_token_checks
 from custody.runtime.checks import Check, Status, failed, side_by_side
 from custody.runtime.errors import OperatorError
@@ -80,9 +80,22 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             name = "master key and database"
             async with open_hsm(settings, database, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
+                strangers = await hsm.strangers()
             yield Check(name, Status.OK, "check values agree")
+            if retired := sorted(each.name for each in strangers if each.why == WHY_RETIRED):
+                yield _retired(retired)
     except OperatorError as error:
         yield failed(name, error)
+
+
+def _retired(names: list[str]) -> Check:
+    return Check(
+        "retired master keys",
+        Status.WARN,
+        f"the token still has {', '.join(names)}, which no driver uses",
+        "Once each driver was restarted, delete them with the vendor's tool. The HSM's backup has "
+        "to keep them as long as backups from before: docs/how-to/rewrap-the-master-key.md.",
+    )
 
 
 async def _key_copies(settings: DriverSettings) -> AsyncIterator[Check]:

@@ -12,6 +12,7 @@ from custody.pkcs11 import key_proof
 from custody.pkcs11.login import CannotStart
 from custody.pkcs11.master_key import MasterKey, describe, must_be_made_inside
 from custody.pkcs11.messages import (
+    WHY_RETIRED,
     Hello,
     KeyProof,
     KnownKey,
@@ -195,15 +196,13 @@ def choose(found: Identified, hello: Hello, weaknesses_of: WeaknessesOf) -> InUs
     """
     chosen = InUse([], list(found.strangers))
     known, accept_new = hello.known, hello.accept_new
+    retired = [each for each in found.known if each.known is not None and each.known.retired]
     for candidate in found.known:
-        if candidate.known is not None and candidate.known.retired and not accept_new:
-            why = "the database has it as retired: hsm-driver master-key adopt"
-            chosen.strangers.append(Stranger(name=candidate.name, why=why))
-            continue
-        _use(candidate, hello, weaknesses_of, chosen)
-    for candidate in found.new:
+        if candidate not in retired:
+            _use(candidate, hello, weaknesses_of, chosen)
+    for candidate in (*retired, *found.new):
         if not accept_new:
-            why = _why_unused(candidate, known)
+            why = WHY_RETIRED if candidate in retired else _why_unused(candidate, known)
             chosen.strangers.append(Stranger(name=candidate.name, why=why))
             continue
         try:

@@ -116,6 +116,13 @@ class KnownKey(Message):
     retired: bool = False
 
 
+WHY_RETIRED = (
+    "the database has it as retired. Delete it with the vendor's tool once each driver was "
+    "restarted, or use it again: hsm-driver master-key adopt"
+)
+"""Why a retired master key, which may stay on the token, is a stranger."""
+
+
 class Stranger(Message):
     """A key under one of our labels that is not ours. ``why``: for people.
 

@@ -48,6 +48,12 @@ def add_to_hsm(config: Path, *lines: str) -> DriverSettings:
     return read_settings(config, DriverSettings)
 
 
+def refuse_weaker(config: Path) -> None:
+    """Take the acceptance of weaker master keys out of the configuration."""
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if not line.startswith("weaker_")))
+
+
 async def first_version(config: Path, *options: str) -> DriverSettings:
     """Make the first version, and accept it although it is weaker. Return the settings."""
     await done(config, "master-key", "generate", *options)

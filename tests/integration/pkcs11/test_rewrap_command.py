@@ -26,6 +26,7 @@ from tests.integration.pkcs11.rewrapping import (
     call,
     done,
     first_version,
+    refuse_weaker,
     rows,
     second_version,
     store_keys,
@@ -207,8 +208,25 @@ async def test_what_refuses_to_begin_has_changed_nothing(group: Group):
     report = await done(group.config, *REWRAP, "--without-backup")
     assert {kind["to"] for kind in report["kinds"]} == {"custody/3", "custody-host/3"}
     assert report["left"] == 0
-    shown = await call(group.config, "master-key", "rewrap", "--yes", "--without-backup")
+    shown = await call(group.config, "master-key", "rewrap", "--yes", "--retire")
     assert "no key is under an older master key than custody-host/3" in shown.stdout
+    assert "retired custody-host/1, custody-host/2, custody/1, custody/2" in shown.stdout
+
+
+async def test_a_weaker_retired_master_key_keeps_no_new_one_from_being_adopted(group: Group):
+    """The operator takes the acceptance out of the configuration before the key is deleted."""
+    await done(group.config, *REWRAP, "--retire")
+    refuse_weaker(group.config)
+    await done(group.config, "master-key", "generate")
+    names = ("custody/3", "custody-host/3")
+    await done(group.config, "master-key", "adopt", *names, "--yes")
+    again = await call(group.config, "master-key", "adopt", "custody/1", "--yes")
+    assert again.exit_code == 1
+    assert "--accept-weaker" in again.stderr
+    doctor = await done(group.config, "doctor", "--json", exit_code=1)  # no control plane
+    checks = {check["name"]: check for check in doctor}
+    assert checks["rewrap from custody/1"]["detail"].startswith("works")
+    assert "custody-host/1, custody/1" in checks["retired master keys"]["detail"]
 
 
 async def test_a_key_that_is_not_usable_under_the_new_master_key_changes_nothing(
