@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from custody.database.pool import Pool
+from custody.node.archivals import Archivals
+from custody.node.archiving import archiving_handlers
 from custody.node.audited_changes import AuditedChanges
 from custody.node.connections import open_client, open_database
 from custody.node.freeze import Freeze
@@ -209,4 +211,5 @@ def handlers(
         ),
         JobKind.ABANDON.value: Abandon(me, shares, preparation, signer, restore_watch),
         JobKind.DISCARD.value: Discard(admission, shares, preparation),
+        **archiving_handlers(Archivals(database), shares.require_key),
     }

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from custody.node.archive_command import add_archive_commands
 from custody.runtime.console import (
     EXIT_FAILED,
     Json,
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
 
 NEEDS_REPAIR = "needs repair"
+KNOWN = "SELECT key_id FROM shares WHERE key_id = :key_id LIMIT 1"
 COLUMNS = [
-    "key_id", "ceremony", "state", "is_uncertain", "generation", "protocol", "group", "index",
-    "threshold", "network", "is_imported", "encryption_key", "created_at",
+    "key_id", "ceremony", "state", "is_uncertain", "is_archived", "generation", "protocol", "group",
+    "index", "threshold", "network", "is_imported", "encryption_key", "created_at",
 ]  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
-                for name in ("is_uncertain", "is_imported"):
+                for name in ("is_uncertain", "is_archived", "is_imported"):
                     row[name] = "yes" if row[name] else "no"
                 if row["signers"] is not None:
                     row["threshold"] = f"{row['threshold']} of {len(row['signers'] or ())}"
@@ -123,6 +125,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             asyncio.run(_discard(settings_of(context), key_id, ceremony, why))
         out.print(f"discarded this signer's share of {ceremony}", markup=False)
 
+    add_archive_commands(app, settings_of, known=KNOWN, has_children=True)
     return app
 
 
@@ -176,6 +179,7 @@ def _needed(repair: NeededRepair) -> dict[str, Any]:
         "public_key",
         "has_signed",
         "encryption_key",
+        "is_archived",
     )
     return dict.fromkeys(others) | known
 
@@ -186,6 +190,7 @@ def _described(row: Any) -> dict[str, Any]:
         "ceremony": str(row.ceremony),
         "state": row.state,
         "is_uncertain": row.uncertain,
+        "is_archived": row.archived,
         "generation": row.generation,
         "protocol": row.protocol,
         "group": row.group_name,

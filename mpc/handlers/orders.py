@@ -235,9 +235,7 @@ class Approve:
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        stored = await self.shares.known(job.key.root or job.key.id)
-        if stored is not None:
-            require_same_key(stored.key, job)
+        await self.shares.require_key(job)
         return Handled(result=Approved(), audit={})
 
 

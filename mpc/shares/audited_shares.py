@@ -6,6 +6,7 @@ from uuid import UUID
 
 from custody.node import restored_keys
 from custody.node.audit_records import Finding, Said
+from custody.node.audited_archivals import ARCHIVAL_ROWS, missing_archivals
 from custody.node.chain_verification import KeyCheck
 from custody.node.outcome_check import Rows
 from custody.wire.jobs import JobKind
@@ -52,14 +53,15 @@ def possible_states(said: Said) -> set[ShareState] | None:
 
 
 async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
-    """Check that each set exists, in a state that its records lead to."""
+    """Check that each set exists, in a state that its records lead to, and each archival."""
+    gone = await missing_archivals(rows, page)
     told = [
         (said, ceremony, states)
         for said in page
         if (states := possible_states(said)) and (ceremony := _ceremony(said)) is not None
     ]
     if not told:
-        return []
+        return gone
     found = await rows(
         _FIND,
         {
@@ -68,7 +70,7 @@ async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
         },
     )
     stored = {(row.key_id, row.ceremony): row for row in found}
-    findings = []
+    findings = gone
     for said, ceremony, states in told:
         what = _fault(said, stored.get((said.key_id, ceremony)), states)
         if what is not None:
@@ -95,4 +97,4 @@ def _ceremony(said: Said) -> UUID | None:
         return None
 
 
-CHECK = KeyCheck(_recorded, [restored_keys.ADOPTED_ROWS])
+CHECK = KeyCheck(_recorded, [restored_keys.ADOPTED_ROWS, *ARCHIVAL_ROWS])

@@ -4,6 +4,8 @@ Each query takes arrays, one element for each share. A change that is not allowe
 to go to, which NOT NULL refuses; so its transaction, with the outcome in it, is not committed.
 """
 
+from custody.node.archived_sql import ROOT, is_archived
+
 FACTS = """
     key_id, ceremony, state, generation, protocol, group_name, threshold, signers, share_index,
     network, public_key, chain_code, transcript, made_for, proved_with, proved, encryption_key,
@@ -282,10 +284,11 @@ NEEDED_REPAIRS = """
 """
 """Keys whose share set t peers use, and this signer does not have."""
 
-LIST = """
+LIST = f"""
     SELECT key_id, ceremony, state, generation, protocol, group_name, threshold, signers,
         share_index, network, public_key, proved, encryption_key, uncertain, created_at, changed_at,
-        CAST(made_for::jsonb ->> 'imported' AS boolean) IS TRUE AS imported
+        CAST(made_for::jsonb ->> 'imported' AS boolean) IS TRUE AS imported,
+        {is_archived("key_id", f"'{ROOT}'")} AS archived
     FROM shares
     WHERE :all OR state IN ('confirmed', 'promised', 'active', 'repaired')
     ORDER BY created_at DESC, key_id, ceremony LIMIT :limit

@@ -15,9 +15,10 @@ from custody.database.pool import Pool
 from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange
-from custody.node.stored_key import Holders, StoredKey
+from custody.node.stored_key import Holders, StoredKey, require_same_key
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Network
+from custody.wire.jobs import Job
 from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import ALGORITHM, Protocol, Ticket
 from mpc._native import LocalMisuse, Share
@@ -75,6 +76,15 @@ class Shares:
         It says for good which key has this id.
         """
         return await self._one(share_queries.KNOWN, {"key_id": key_id})
+
+    async def require_key(self, job: Job) -> None:
+        """Raise Failed if this signer knows the job's key as another one.
+
+        A signer that has lost its share has nothing to compare the key with, and may still archive.
+        """
+        stored = await self.known(job.key.root or job.key.id)
+        if stored is not None:
+            require_same_key(stored.key, job)
 
     async def waiting(self, key_id: UUID) -> StoredShare | None:
         """Return the key's pending share. It blocks every other one."""

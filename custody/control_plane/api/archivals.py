@@ -14,8 +14,7 @@ from custody.control_plane.api.change_requests import FIRST, add_reading, submit
 from custody.control_plane.api.request_signatures import SignatureHeader, check_key
 from custody.control_plane.api.requests import Posted, Wait, read_posted
 from custody.control_plane.api.services import Services
-from custody.control_plane.problems import Code, ProblemError
-from custody.wire.algorithms import Store
+from custody.control_plane.problems import Code
 from custody.wire.jobs import JobKind
 from custody.wire.requests import ArchiveKey, UnarchiveKey
 from custody.wire.resources import KeyChange
@@ -99,8 +98,6 @@ async def _submit(
 ) -> Response:
     key = await services.keys.active(posted.caller.application_id, key_id)
     check_key(posted.body, key_id, key.store)
-    if key.store is Store.MPC:
-        raise ProblemError(Code.INVALID_REQUEST, "Keys of store mpc cannot be archived yet.")
     submission = posted.for_group(key.node_group)
     draft = services.job_maker.change(submission, key.reference, posted.body)
     return await submit_change(services, posted, draft, wait)

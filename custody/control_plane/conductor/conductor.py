@@ -17,7 +17,13 @@ import structlog
 from custody.control_plane.conductor import queries
 from custody.control_plane.conductor.groups import SignerGroups
 from custody.control_plane.conductor.metrics import StepMetrics
-from custody.control_plane.conductor.planning.decisions import Begin, Complete, End, Prepared
+from custody.control_plane.conductor.planning.decisions import (
+    Begin,
+    Complete,
+    End,
+    Obeyed,
+    Prepared,
+)
 from custody.control_plane.conductor.planning.facts import CEREMONY_OF, Member
 from custody.control_plane.conductor.planning.plan import plan
 from custody.control_plane.conductor.reading import (
@@ -218,7 +224,7 @@ class Conductor:
 
 
 def _is_final(planned: Planned) -> bool:
-    is_end = isinstance(planned.plan.decision, End | Complete | Prepared)
+    is_end = isinstance(planned.plan.decision, End | Complete | Obeyed | Prepared)
     return is_end and planned.plan.delay_seconds == 0
 
 

@@ -169,6 +169,8 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
             pass
         case ((JobKind.REPAIR_SHARE | JobKind.DISCARD | JobKind.ABANDON), NothingMade()):
             pass
+        case ((JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY), NothingMade()):
+            pass
         case _:
             found = "nothing" if result is None else result.type
             raise BadResult(f"the result of a {task.kind.value} job cannot be {found}")

@@ -52,7 +52,9 @@ READ_REQUESTS = """
         jobs.kind <> 'Sign' AND EXISTS (
             SELECT FROM jobs other
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
-                AND other.kind IN ('GenerateKey', 'ImportKey', 'RefreshKey', 'RepairShare')
+                AND CASE WHEN jobs.kind IN ('ArchiveKey', 'UnarchiveKey')
+                    THEN other.kind IN ('ArchiveKey', 'UnarchiveKey')
+                    ELSE other.kind IN ('GenerateKey', 'ImportKey', 'RefreshKey', 'RepairShare') END
                 AND (other.attempt = 0, other.created_at, other.id)
                     < (jobs.attempt = 0, jobs.created_at, jobs.id)
         ) AS is_blocked

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from custody.control_plane.columns import Columns, columns
 from custody.control_plane.conductor import queries
+from custody.control_plane.conductor.planning.archiving import ARCHIVING
 from custody.control_plane.conductor.planning.decisions import (
     Begin,
     Complete,
     End,
+    Obeyed,
     Pause,
     Plan,
     Prepared,
@@ -195,7 +197,9 @@ def final_change(one: Planned) -> Change:
     if isinstance(decision, Complete):
         return _completed(one.facts, decision.made)
     if isinstance(decision, Prepared):
-        return _prepared(one.facts, decision)
+        return _done(one.facts, PreparedImport(statements=decision.statements))
+    if isinstance(decision, Obeyed):
+        return _done(one.facts, NothingMade())
     assert isinstance(decision, End)
     raw = _outcome(one.facts, decision.status, decision.reason, is_transient=False)
     state = JobState.DENIED if decision.status is OutcomeStatus.DENIED else JobState.FAILED
@@ -243,10 +247,13 @@ def _add_move(to_write: Written, one: Planned) -> None:
 
 
 def _must_finish(one: Planned) -> bool:
-    """Return whether it must finish: signers are about to use or keep what it made."""
+    """Return whether it must finish: signers are about to use or keep what it made.
+
+    The end of a request to archive follows from what its signers have done until then.
+    """
     if one.step is None:
         return False
-    return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY)
+    return one.step.kind in (JobKind.PROMISE, JobKind.ACTIVATE_KEY, *ARCHIVING)
 
 
 def _step_row(step: NewStep) -> StepRow:
@@ -306,13 +313,9 @@ def _add_coming_into_use(to_write: Written, one: Planned) -> None:
     )
 
 
-def _prepared(facts: Facts, prepared: Prepared) -> Change:
-    outcome = Outcome(
-        job_id=facts.request.id,
-        node=None,
-        status=OutcomeStatus.DONE,
-        result=PreparedImport(statements=prepared.statements),
-    )
+def _done(facts: Facts, result: PreparedImport | NothingMade) -> Change:
+    """Return the end of a request that makes no set of shares."""
+    outcome = Outcome(job_id=facts.request.id, node=None, status=OutcomeStatus.DONE, result=result)
     raw = outcome.model_dump_json().encode()
     return Change(_job_facts(facts), Note.RECORDED, JobState.DONE, raw)
 

@@ -43,7 +43,7 @@ SHOWN_AS = {
 _OPEN = """
     SELECT id, kind FROM jobs
     WHERE key_id = :key_id AND id <> :id AND kind = ANY(CAST(:kinds AS varchar[]))
-        AND finished_at IS NULL AND (expires_at > now() OR (must_finish AND NOT :supersedes))
+        AND finished_at IS NULL AND (expires_at > now() OR must_finish)
     ORDER BY created_at, id LIMIT 1
     """
 
@@ -51,16 +51,10 @@ _OPEN = """
 async def require_no_other_change(connection: Connection, new: NewJob) -> None:
     """Raise ProblemError change_under_way while the key is being changed already.
 
-    Else a key would have as many changes to come as anybody asks for. An archival that waits after
-    its time, for signers that are away, is superseded by the next one.
+    Else a key would have as many changes to come as anybody asks for.
     """
-    kind = JobKind(new.kind)
-    values = {
-        "key_id": new.key_id,
-        "id": new.id,
-        "kinds": [each.value for each in _IN_THE_WAY[kind]],
-        "supersedes": kind in _ARCHIVING,
-    }
+    kinds = [kind.value for kind in _IN_THE_WAY[JobKind(new.kind)]]
+    values = {"key_id": new.key_id, "id": new.id, "kinds": kinds}
     row = await connection.row(_OPEN, values)
     if row is None:
         return

@@ -18,6 +18,8 @@ from custody.client import (
     Curve,
     Custody,
     Key,
+    KeyArchived,
+    KeyChange,
     KeyStatus,
     Scheme,
     Signature,
@@ -203,6 +205,29 @@ def test_a_message_is_signed_wherever_a_signer_is_killed(
             done = custody.get_signature(key.id, begun[-1].id, wait=SECONDS)
             assert done.status is SignatureStatus.SIGNED
     nothing_is_left_over(stack, key.id)
+
+
+@pytest.mark.timeout(300)
+def test_a_key_is_archived_wherever_a_signer_is_killed(
+    stack: Stack, custody: Custody, key: Key, victim, tmp_path
+):
+    def change(kind: str, ask: Callable[..., KeyChange], read: Callable[..., KeyChange]) -> None:
+        begun: list[KeyChange] = []
+        die_at_each(
+            victim, tmp_path, points(kind, ()), lambda: begun.append(ask(key.id, wait=0)),
+            lambda: None,
+        )  # fmt: skip
+        done = read(key.id, begun[0].id, wait=SECONDS)
+        assert done.status is ChangeStatus.DONE, done
+
+    change("ArchiveKey", custody.archive_key, custody.get_archival)
+    with pytest.raises(KeyArchived):
+        custody.sign_message(key.id, "stopped")
+    change("UnarchiveKey", custody.unarchive_key, custody.get_unarchival)
+    numbers = "SELECT number FROM archivals WHERE root_id = %s ORDER BY number"
+    for signer in stack.signers.all:
+        assert rows(signer, numbers, key.id) == [(1,), (2,)]
+    assert custody.sign_message(key.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
 
 
 @pytest.mark.timeout(300)

@@ -17,6 +17,7 @@ from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference, 
 from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
 from custody.wire.requests import (
+    ArchiveKey,
     CreateImport,
     CreateKey,
     CreateWallet,
@@ -24,6 +25,7 @@ from custody.wire.requests import (
     RepairShare,
     SignHash,
     SignMessage,
+    UnarchiveKey,
 )
 from custody.wire.signed_bytes import (
     DELIVERY_TICKET_TYPE,
@@ -253,6 +255,14 @@ def prepare_import(key: Key, *, group: str = SIGNER_GROUP) -> Order:
     )
     holders = KeyHolders(group=SIGNER_GROUP, threshold=key.threshold, signers=key.signers)
     return Order(job.model_copy(update={"holders": holders}))
+
+
+def archive(key: KeyReference, *, undo: bool = False) -> Order:
+    """An order to archive a key, or with ``undo`` to un-archive it."""
+    kind = JobKind.UNARCHIVE_KEY if undo else JobKind.ARCHIVE_KEY
+    endpoint = Endpoint.UNARCHIVALS if undo else Endpoint.ARCHIVALS
+    return Order(_job(uuid4(), kind, key, endpoint, UnarchiveKey() if undo else ArchiveKey(),
+        step_of=uuid4()))  # fmt: skip
 
 
 def promise(key: Key, evidence: Sequence[SignedBytes]) -> Order:

@@ -25,6 +25,7 @@ ONE, TWO, THREE = NAMES[:3]
 IN_USE = (JobKind.SIGN, JobKind.APPROVE, JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE)
 """Kinds about the set in use; of the others, these are about a set that all have promised:"""
 PROMISED = (JobKind.ACTIVATE_KEY, JobKind.DISCARD)
+NEW_KEYS = (JobKind.GENERATE_KEY, JobKind.PREPARE_IMPORT, JobKind.IMPORT_KEY)
 ERASING = (JobKind.ABANDON, JobKind.DISCARD)
 
 
@@ -56,6 +57,8 @@ def order_of(kind: JobKind, key: Key, new: Key, evidence: list[SignedBytes]) -> 
             return orders.abandon(new, new.shares)
         case JobKind.DISCARD:
             return orders.discard(new, new.shares, evidence)
+        case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
+            return orders.archive(key.reference(), undo=kind is JobKind.UNARCHIVE_KEY)
     raise AssertionError(f"{kind.value} is not in this test")
 
 
@@ -157,7 +160,7 @@ async def test_no_kind_of_job_is_done_with_any_fact_of_its_key_told_otherwise(wi
     order = orders.refresh(key)
     confirmed = confirmations(await parties.hold(order))
     new = parties.confirmed_key(key, order, confirmed)
-    waiting = [kind for kind in JobKind if kind not in (*IN_USE, *PROMISED, JobKind.GENERATE_KEY)]
+    waiting = [kind for kind in JobKind if kind not in (*IN_USE, *PROMISED, *NEW_KEYS)]
     await check_kinds(parties, [*IN_USE, *waiting], key, new, confirmed)
     done += [*IN_USE, *waiting]
 
@@ -168,7 +171,7 @@ async def test_no_kind_of_job_is_done_with_any_fact_of_its_key_told_otherwise(wi
     ]
     await check_kinds(parties, list(PROMISED), key, new, promised)
     done += PROMISED
-    assert {*done, JobKind.GENERATE_KEY} == set(JobKind)
+    assert {*done, *NEW_KEYS} == set(JobKind)
     # and with every fact told right it is the same key that has the new set in use
     for outcome in (await parties.hold(orders.activate(new, promised), new.signers)).values():
         assert outcome.status is OutcomeStatus.DONE, outcome

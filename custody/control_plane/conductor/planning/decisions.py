@@ -75,7 +75,12 @@ class Rest:
     """Nothing to do for now: a step is under way, a pause is not over, or all is done."""
 
 
-Decision = Begin | Pause | End | Complete | Prepared | Rest
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """Enough signers have archived or un-archived the key: the request is Done."""
+
+
+Decision = Begin | Pause | End | Complete | Prepared | Obeyed | Rest
 
 
 @dataclass(frozen=True, slots=True)

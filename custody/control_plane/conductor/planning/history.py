@@ -45,6 +45,8 @@ DECIDING = (
     JobKind.REFRESH_KEY,
     JobKind.REPAIR_SHARE,
     JobKind.PREPARE_IMPORT,
+    JobKind.ARCHIVE_KEY,
+    JobKind.UNARCHIVE_KEY,
 )
 """The kinds whose No is a signer's No to the request."""
 

@@ -6,12 +6,14 @@ A request that is final may still have shares to clean up: planning continues un
 from dataclasses import replace
 from uuid import UUID
 
+from custody.control_plane.conductor.planning.archiving import next_archiving_step
 from custody.control_plane.conductor.planning.decisions import (
     Begin,
     Complete,
     Decision,
     End,
     Ended,
+    Obeyed,
     Pause,
     Plan,
     Prepared,
@@ -90,6 +92,8 @@ def _next_step_by_kind(request: Request) -> Decision:
             return next_signing_step(request)
         case JobKind.PREPARE_IMPORT:
             return next_preparation_step(request)
+        case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
+            return next_archiving_step(request)
         case _:
             return next_change_step(request)
 
@@ -100,7 +104,7 @@ def _may_overtake(request: Request) -> bool:
 
 def _continues_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     """Cleaning up, an end, and another signer in place of one that said No need no pause."""
-    if isinstance(decision, End | Complete | Prepared | Pause):
+    if isinstance(decision, End | Complete | Obeyed | Prepared | Pause):
         return True
     if isinstance(decision, Begin) and decision.kind in CLEANING:
         return kind not in CLEANING
