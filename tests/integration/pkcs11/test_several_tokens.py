@@ -14,20 +14,23 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from custody.pkcs11.administration import administration
+from custody.pkcs11.errors import HsmUnavailable, ImportKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import KnownKey, RestoredKey
 from custody.pkcs11.other_token_check import other_token_checks
 from custody.pkcs11.settings import HsmSettings, PinFile
 from custody.runtime.checks import Check, Status
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1
 from softhsm.tokens import TokenFolder
 from tests.integration.pkcs11.conftest import make_master_key
 from tests.integration.pkcs11.outside import LABEL
+from tests.integration.pkcs11.test_imports import SECRET, prepared, public_key
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.integration.pkcs11.test_workers import until
 from tests.providers.faulty_module import FaultyModule, When
 from tests.providers.return_codes import CKR
+from tests.wrapped_imports import pkcs8
 
 SECOND = "second"
 
@@ -326,3 +329,41 @@ async def test_a_clone_that_looks_imported_is_used_once_the_configuration_names_
     restored = tuple(RestoredKey(check_value=value) for value in values if value is not None)
     [check] = await rows(settings, [replace(clone, restored=restored)], known)
     assert check.status is Status.OK
+
+
+async def test_an_import_key_is_used_on_the_token_that_has_it_and_on_no_other(
+    settings: HsmSettings, second: HsmSettings
+):
+    known = await known_keys(settings)
+    announced = public_key(ECDSA_SECP256R1, SECRET)
+    async with pair(settings, second, known) as hsm:
+        one = await prepared(hsm, ECDSA_SECP256R1)
+        assert one.token == LABEL
+        content = one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))
+        assert await one.imports.present(SECOND) == []
+        with pytest.raises(ImportKeyMissing):
+            await replace(one, token=SECOND).take_in(content, announced)
+        key = await one.take_in(content, announced)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+        assert await one.imports.remove(SECOND, [one.id]) == []
+        assert await one.imports.present(LABEL) == [one.id]
+    async with pair(second, settings, known) as hsm:  # as another driver has its tokens
+        other = await prepared(hsm, ECDSA_SECP256R1)
+        assert other.token == SECOND
+
+
+async def test_an_import_is_not_repeated_at_another_token(
+    first: HsmSettings, second: HsmSettings, faulty: FaultyModule
+):
+    """It ended its worker, or its token is away: the job is tried again later."""
+    known = await known_keys(second)
+    announced = public_key(ECDSA_SECP256R1, SECRET)
+    async with pair(replace(first, deadline_seconds=30.0), second, known) as hsm:
+        one = await prepared(hsm, ECDSA_SECP256R1)
+        content = one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))
+        faulty.crashes("C_UnwrapKey", When(at=1, all_processes=True))
+        with pytest.raises(HsmUnavailable):
+            await one.take_in(content, announced)
+        await until(lambda: hsm.workers_by_token[LABEL] > 0)
+        key = await one.take_in(content, announced)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
