@@ -1,6 +1,6 @@
 """Private keys that applications bring, on real tokens: taken in, or refused without a trace."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
@@ -9,6 +9,9 @@ from coincurve import PrivateKey
 from Crypto.PublicKey import ECC, RSA
 from nacl.signing import SigningKey
 
+from custody.database.pool import Pool
+from custody.node.errors import Denied, Refused
+from custody.node.handlers import Work
 from custody.pkcs11.administration import administration
 from custody.pkcs11.errors import BadImport, HsmUnavailable, ImportKeyMissing
 from custody.pkcs11.hsm import Hsm
@@ -22,12 +25,22 @@ from custody.wire.algorithms import (
     EDDSA_ED25519,
     Algorithm,
     Protection,
+    Store,
 )
-from custody.wire.imports import Wrapping
+from custody.wire.imports import ImportedKey, Wrapping
+from custody.wire.jobs import Endpoint, JobKind, KeyReference
+from custody.wire.requests import CreateKey
+from hsm_driver.import_keys import ImportRows
+from hsm_driver.import_sweep import ImportSweep
+from hsm_driver.key_import import ImportKey as ImportKeyJobs
+from hsm_driver.new_keys import NewKeys
+from hsm_driver.vault import Vault
 from tests.integration.pkcs11.conftest import ALGORITHMS, opened
 from tests.integration.pkcs11.outside import objects, run
 from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.tokens import Tokens
+from tests.unit.node.requests import job_around
+from tests.unit.wire.protocol_examples import NODE_SIGNER
 from tests.wrapped_imports import ORDER, pkcs8, wrapped
 
 SECRET = bytes([0, 0, 7]) + bytes(range(29))
@@ -254,3 +267,69 @@ async def test_a_try_stores_nothing(settings: HsmSettings, tokens: Tokens):
     assert set(tried.ways.values()) == {Wrapping.RSA_OAEP_AES_KWP_SHA1}
     assert tried.refusals == {}
     assert objects(tokens) == before
+
+
+# The driver's handler, on its database
+
+
+@pytest.fixture
+async def pool(driver_database: str) -> AsyncIterator[Pool]:
+    async with Pool(driver_database, 2, "test") as pool:
+        yield pool
+
+
+async def stored(pool: Pool, hsm: Hsm, token: str | None = None) -> tuple[Import, ImportKeyJobs]:
+    """An import whose key is on a token, and the handler of its jobs."""
+    one, rows = await prepared(hsm, ECDSA_SECP256R1), ImportRows(pool)
+    await rows.reserve(one.id, None, one.algorithm)
+    made = one.made
+    row = rows.made(one.id, token or one.token, made.import_key, made.wrapping, made.protection)
+    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    new_keys = NewKeys(Vault(pool, hsm), "zurich-1", "hsm", NODE_SIGNER)
+    return one, ImportKeyJobs(one.imports, rows, new_keys, ImportSweep(one.imports, rows))
+
+
+def work(one: Import, content: bytes) -> Work:
+    announced = public_key(one.algorithm, SECRET)
+    imported = ImportedKey(import_id=one.id, public_key=announced, wrapped=content)
+    scheme, curve = one.algorithm
+    request = CreateKey(scheme=scheme, curve=curve, store=Store.HSM, imported=imported)
+    key = KeyReference(id=uuid4(), scheme=scheme, curve=curve, network=None, public_key=None)
+    kind = JobKind.IMPORT_KEY.value
+    return Work(job_around(request, id=key.id, kind=kind, endpoint=Endpoint.KEYS, key=key), b"")
+
+
+async def test_a_driver_without_the_token_leaves_the_job_to_another_one(hsm: Hsm, pool: Pool):
+    one, elsewhere = await stored(pool, hsm, "elsewhere")
+    job = work(one, one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)))
+    for _ in range(2):  # another driver of the group has the same database
+        with pytest.raises(Refused) as caught:
+            await elsewhere.handle(job)
+        assert caught.value.code == "import_key_missing"
+
+
+async def test_a_bad_key_ends_the_import_and_its_import_key(hsm: Hsm, pool: Pool):
+    one, handler = await stored(pool, hsm)
+    bad = work(one, one.wrap(ANOTHER))
+    with pytest.raises(BadImport):
+        await handler.handle(bad)
+    for each in (bad, work(one, one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)))):
+        with pytest.raises(Denied) as caught:
+            await handler.handle(each)
+        assert caught.value.code == "import_used"
+    leftover = await prepared(hsm, ECDSA_SECP256R1)  # of a crash: it has no row
+    assert set(await one.imports.present(one.token)) == {one.id, leftover.id}
+    await ImportSweep(one.imports, ImportRows(pool)).sweep()
+    assert await one.imports.present(one.token) == []
+
+
+async def test_a_sweep_leaves_import_keys_that_wait(hsm: Hsm, pool: Pool):
+    one, handler = await stored(pool, hsm)
+    sweep = ImportSweep(one.imports, ImportRows(pool))
+    await sweep.sweep()
+    assert await one.imports.present(one.token) == [one.id]
+    handled = await handler.handle(work(one, one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))))
+    for row in handled.rows:
+        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await sweep.sweep()
+    assert await one.imports.present(one.token) == []

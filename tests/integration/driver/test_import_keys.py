@@ -1,0 +1,141 @@
+"""Rows of import keys, and the imports that a driver denies before it asks the HSM."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from custody.database.pool import Pool
+from custody.node.errors import Denied, Failed
+from custody.node.handlers import RowChange, Work
+from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Curve, Protection, Scheme, Store
+from custody.wire.imports import ImportedKey, Wrapping
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.requests import CreateKey
+from hsm_driver.import_keys import MAX_LIVE, ImportRows
+from hsm_driver.import_sweep import ImportSweep
+from hsm_driver.key_import import ImportKey
+from hsm_driver.new_keys import NewKeys
+from hsm_driver.vault import Vault
+from tests.made_up_keys import made_up_key
+from tests.unit.node.requests import job_around
+from tests.unit.wire.protocol_examples import NODE_SIGNER
+
+APPLICATION, OTHER = made_up_key()[1:], made_up_key(number=2)[1:]
+
+
+@pytest.fixture
+def rows(pool: Pool) -> ImportRows:
+    return ImportRows(pool)
+
+
+async def apply(pool: Pool, change: RowChange) -> None:
+    await pool.rows(change.sql, {name: [value] for name, value in change.values.items()})
+
+
+async def made(pool: Pool, rows: ImportRows, application: bytes | None = APPLICATION) -> UUID:
+    """An import whose key is said to be on a token."""
+    import_id = uuid4()
+    await rows.reserve(import_id, application, ECDSA_SECP256K1)
+    wrapping, place = Wrapping.RSA_OAEP_AES_KWP_SHA1, Protection.HSM
+    await apply(pool, rows.made(import_id, "custody", b"an RSA key", wrapping, place))
+    return import_id
+
+
+async def test_the_same_import_is_reserved_once_for_one_application(rows: ImportRows):
+    import_id = uuid4()
+    expires_at = await rows.reserve(import_id, APPLICATION, ECDSA_SECP256K1)
+    assert expires_at > datetime.now(UTC)
+    assert await rows.reserve(import_id, APPLICATION, ECDSA_SECP256K1) == expires_at
+    edwards = Algorithm(Scheme.EDDSA, Curve.ED25519)
+    for application, algorithm in ((OTHER, ECDSA_SECP256K1), (APPLICATION, edwards)):
+        with pytest.raises(Denied) as caught:
+            await rows.reserve(import_id, application, algorithm)
+        assert caught.value.code == "import_exists"
+    assert await rows.find(import_id) is None  # no key yet
+
+
+async def test_a_group_has_a_limit_of_import_keys(pool: Pool, rows: ImportRows):
+    """Each takes up space on a token: an application could fill it."""
+    ids = [uuid4() for _ in range(MAX_LIVE)]
+    for each in ids:
+        await rows.reserve(each, None, ECDSA_SECP256K1)
+    with pytest.raises(Failed) as caught:
+        await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
+    assert (caught.value.code, caught.value.transient) == ("too_many_imports", True)
+    await rows.reserve(ids[0], None, ECDSA_SECP256K1)  # a further attempt of a job
+    await rows.finish(ids[0])
+    await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
+
+
+async def test_an_import_key_is_tried_on_one_request_only(pool: Pool, rows: ImportRows):
+    import_id, key_id = await made(pool, rows), uuid4()
+    await rows.use(import_id, key_id, b"request")
+    await rows.use(import_id, key_id, b"request")  # after a crash
+    for other in ((uuid4(), b"request"), (key_id, b"another")):
+        with pytest.raises(Denied) as caught:
+            await rows.use(import_id, *other)
+        assert caught.value.code == "import_used"
+    await rows.finish(import_id)
+    with pytest.raises(Denied):
+        await rows.use(import_id, key_id, b"request")
+
+
+async def test_used_and_expired_import_keys_are_over(pool: Pool, rows: ImportRows):
+    alive, used, expired = [await made(pool, rows) for _ in range(3)]
+    await apply(pool, rows.finished(used, lambda: None))
+    past = "UPDATE import_keys SET expires_at = now() - interval '1 day 1 minute' WHERE {}"
+    await pool.rows(past.format("import_id = :id"), {"id": expired})
+    unknown = uuid4()
+    assert await rows.alive([alive, used, expired, unknown]) == {alive}
+    assert await rows.dead() == {used, expired}
+    await rows.purge()
+    assert await rows.dead() == {used}
+
+
+def handler(pool: Pool) -> ImportKey:
+    """Without an HSM: what is denied here is denied before the HSM is asked."""
+    no_hsm = cast(Any, None)
+    new_keys = NewKeys(Vault(pool, no_hsm), "zurich-1", "hsm", NODE_SIGNER)
+    rows = ImportRows(pool)
+    return ImportKey(no_hsm, rows, new_keys, ImportSweep(no_hsm, rows))
+
+
+def import_job(import_id: UUID, algorithm: Algorithm = ECDSA_SECP256K1) -> Job:
+    scheme, curve = algorithm
+    imported = ImportedKey(
+        import_id=import_id, public_key=made_up_key(algorithm), wrapped=b"wrapped"
+    )
+    request = CreateKey(scheme=scheme, curve=curve, store=Store.HSM, imported=imported)
+    key = KeyReference(id=uuid4(), scheme=scheme, curve=curve, network=None, public_key=None)
+    kind = JobKind.IMPORT_KEY.value
+    return job_around(request, id=key.id, kind=kind, endpoint=Endpoint.KEYS, key=key)
+
+
+@pytest.mark.parametrize("signed_by", [OTHER, None])
+async def test_a_key_is_imported_only_for_the_application_that_asked_for_the_import(
+    pool: Pool, rows: ImportRows, signed_by: bytes | None
+):
+    """A control plane could let one application have the key that another one has encrypted."""
+    import_id = await made(pool, rows)
+    with pytest.raises(Denied) as caught:
+        await handler(pool).handle(Work(import_job(import_id), b"", signed_by=signed_by))
+    assert caught.value.code == "import_mismatch"
+
+
+async def test_an_import_for_another_algorithm_is_denied(pool: Pool, rows: ImportRows):
+    import_id = await made(pool, rows, None)
+    p256 = Algorithm(Scheme.ECDSA, Curve.SECP256R1)
+    with pytest.raises(Denied) as caught:
+        await handler(pool).handle(Work(import_job(import_id, p256), b""))
+    assert caught.value.code == "import_mismatch"
+
+
+async def test_an_expired_or_unknown_import_key_is_denied(pool: Pool, rows: ImportRows):
+    import_id = await made(pool, rows, None)
+    await pool.rows("UPDATE import_keys SET expires_at = now()")
+    for each in (import_id, uuid4()):
+        with pytest.raises(Denied) as caught:
+            await handler(pool).handle(Work(import_job(each), b""))
+        assert caught.value.code == "import_expired"
