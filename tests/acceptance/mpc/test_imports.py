@@ -7,11 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from custody.client import NotAttested, Store
 from custody.client.importing.private_key import PrivateKey
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, network_algorithm
 from custody.wire.statements import Attestation
 from tests.acceptance.conftest import raw_client
-from tests.acceptance.mpc.conftest import WALLETS, sign_and_check
+from tests.acceptance.mpc.conftest import WALLETS, members, sign_and_check
+from tests.acceptance.mpc.test_attested_addresses import client, pinned
 from tests.importing import import_bare_key, import_wallet, sealed
 from tests.second_opinion import Wanted, check_signature, check_wallet
 
@@ -82,3 +84,28 @@ def test_an_import_is_used_by_one_key(api):
     }
     answer = api.post("/v1/keys", json={**body, "external_id": "again"})
     assert answer.json()["code"] == "import_not_usable", answer.text
+
+
+@pytest.mark.parametrize("name", ["Ethereum", "Bitcoin Taproot", "Solana"])
+def test_the_client_imports_to_the_signers_that_it_pins(stack, name):
+    network, address_type = WALLETS[name]
+    key = new_private_key(name)
+    with client(stack, pinned(stack, members(3))) as careful:
+        wallet = careful.import_wallet(
+            key, network, Store.MPC, signer_group=GROUP, address_type=address_type
+        )
+        found = careful.get_key(wallet.key_id)
+        check_wallet(wallet, found)
+        assert (wallet.imported, found.imported) == (True, True)
+        assert found.public_key == key.for_wallet(network, address_type).public_key
+        signature = careful.sign_message(found.id, b"pinned")
+    check_signature(found, Wanted("Message", b"pinned"), signature)
+
+
+@pytest.mark.parametrize(("names", "threshold"), [(2, 2), (3, 3)])
+def test_the_client_seals_nothing_to_signers_that_it_does_not_pin(stack, api, names, threshold):
+    before = api.get("/v1/keys", params={"limit": 1}).json()["items"]
+    careful = client(stack, pinned(stack, members(names), threshold))
+    with careful, pytest.raises(NotAttested):
+        careful.import_key(new_private_key("Solana"), Store.MPC, signer_group=GROUP)
+    assert api.get("/v1/keys", params={"limit": 1}).json()["items"] == before
