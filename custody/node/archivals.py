@@ -20,6 +20,20 @@ from custody.node.handlers import RowChange
 from custody.wire.derivation import format_path
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 
+DONE_BY_ARCHIVED_KEYS = frozenset(
+    {
+        Endpoint.WALLETS,
+        Endpoint.KEYS,
+        Endpoint.IMPORTS,
+        Endpoint.DERIVATIONS,
+        Endpoint.REFRESHES,
+        Endpoint.REPAIRS,
+        Endpoint.ARCHIVALS,
+        Endpoint.UNARCHIVALS,
+    }
+)
+"""The endpoints of requests after which no existing key signs, neither as itself nor as a copy."""
+
 _CHANGES = """
     SELECT changed_by, number, is_archived, request_id, changed_at FROM archivals
     WHERE root_id = :root_id AND path = :path ORDER BY changed_by, number
@@ -70,12 +84,13 @@ class Change:
 
 
 def needs_unarchived_key(job: Job) -> bool:
-    """Return True for a job that makes or allows a signature that an application asks for.
+    """Return True for a job of a request that an archived key does not do.
 
-    ProveKey needs no such key: the signers' own message moves nothing, and an archived key is
-    still refreshed and repaired.
+    Requests of any further endpoint are such, because a copy of an archived key would sign under
+    another id. Refresh and Repair are not: the signers' own message moves nothing, and old shares
+    must lose their worth.
     """
-    return job.kind == JobKind.SIGN or job.endpoint is Endpoint.SIGNATURES
+    return job.kind == JobKind.SIGN or job.endpoint not in DONE_BY_ARCHIVED_KEYS
 
 
 def require_unarchived(key: KeyReference, *, is_archived: bool) -> None:
