@@ -27,10 +27,12 @@ REPEATS = 25
 """Times that each list is read in a round."""
 TARGET = 1.1
 """With many stored rows, nothing may take longer than this many times."""
+TAG = "of-every-wallet"
 LISTS = (
     "/v1/wallets",
     "/v1/wallets?network=Solana",
     "/v1/wallets?status=Pending",
+    f"/v1/wallets?tag={TAG}",
     "/v1/keys",
     "/v1/keys?scheme=EdDSA",
     "/v1/keys?status=Failed",
@@ -38,7 +40,7 @@ LISTS = (
     "/v1/keys/{key}/signatures?status=Failed",
     "/v1/keys/{key}/refreshes",
 )
-"""Without a filter, with a rare value, and with a rare state."""
+"""Without a filter, with a rare value, with a rare state, and with a tag of all wallets."""
 
 
 class Scene:
@@ -50,7 +52,7 @@ class Scene:
         self._api = Api(stack, KEYS)
         self._times: dict[str, list[float]] = defaultdict(list)
         with stack.client() as custody:
-            self._key_id = custody.create_wallet(Network.ETHEREUM, wait=WAIT).key_id
+            self._key_id = custody.create_wallet(Network.ETHEREUM, tags=[TAG], wait=WAIT).key_id
             self._signature_id = custody.sign_message(self._key_id, "one of many", wait=WAIT).id
 
     def store(self, keys: int, jobs: int) -> None:

@@ -16,12 +16,18 @@ CHUNK = 100_000
 _AGE = "created_at - make_interval(secs => number * 0.001)"
 _KEYS = {"id": "gen_random_uuid()", "created_at": _AGE}
 _WALLETS = {"id": "gen_random_uuid()", "key_id": "copies.id", "address": "NULL"}
+_TAGS = """
+    INSERT INTO wallet_tags (wallet_id, tag, application_id, created_at)
+    SELECT wallets.id, tag, wallets.application_id, wallets.created_at
+    FROM copies JOIN wallets ON wallets.key_id = copies.id, wallet_tags
+    WHERE wallet_tags.wallet_id = (SELECT id FROM wallets WHERE key_id = :key)
+"""
 _THEIR_JOBS = {"id": "copies.id", "key_id": "copies.id", "external_id": "NULL"}
 _SIGNATURES = {"id": "gen_random_uuid()", "created_at": _AGE, "external_id": "NULL"}
 
 
 def copy_wallets(connection: Connection, key_id: UUID, count: int) -> None:
-    """Copy the key of a wallet, its job and its wallet, ``count`` times."""
+    """Copy the key of a wallet, its job and its wallet with its tags, ``count`` times."""
     for first in range(1, count + 1, CHUNK):
         span = {"key": key_id, "first": first, "last": min(first + CHUNK - 1, count)}
         connection.execute(text("DROP TABLE IF EXISTS copies"))
@@ -42,6 +48,7 @@ def copy_wallets(connection: Connection, key_id: UUID, count: int) -> None:
             connection.execute(
                 text(_copies(connection, table, with_time, condition, "copies")), {"key": key_id}
             )
+        connection.execute(text(_TAGS), {"key": key_id})
         connection.commit()
 
 

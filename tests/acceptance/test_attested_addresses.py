@@ -14,6 +14,7 @@ from custody.wire.algorithms import MAIN_NETWORKS, network_algorithm
 from custody.wire.answers import known
 from custody.wire.statements import Attestation
 from devstack.stack import Stack
+from devstack.verification import verify_message
 from tests.commands import run_command
 from tests.second_opinion import check_wallet
 
@@ -75,6 +76,21 @@ def test_a_bare_key_is_attested_too(pinning):
     key = pinning.create_key(Scheme.ECDSA, Curve.SECP256R1, external_id="attested-bare")
     assert pinning.get_key(key.id) == key
     assert list(pinning.list_keys(external_id="attested-bare")) == [key]
+
+
+def test_a_wallet_that_is_added_to_a_key_follows_from_the_attested_key(stack, custody, pinning):
+    wallet = pinning.create_wallet(Network.BITCOIN, external_id="attested-and-added")
+    added = pinning.add_wallet(wallet.key_id, Network.BITCOIN_SIGNET, tags=["attested-signet"])
+    assert (added.key_id, added.external_id, added.address[:3]) == (wallet.key_id, None, "tb1")
+    assert list(pinning.list_wallets(tags=["attested-signet"])) == [added]
+    assert pinning.get_wallet(added.id) == added
+    signature = pinning.sign_message(added.key_id, "for both networks")
+    key = pinning.get_key(added.key_id)
+    verify_message("for both networks", signature, key, added.address)
+    swap(stack, added)
+    assert custody.get_wallet(added.id).address != added.address, "nothing was swapped"
+    with pytest.raises(NotAttested):
+        pinning.get_wallet(added.id)
 
 
 def test_an_address_swapped_in_the_database_is_not_handed_out(stack, custody, pinning):
