@@ -1,6 +1,6 @@
 """What the DER of a private key says about itself: its shape, and the work it asks for."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from Crypto.Util.asn1 import (
     DerBitString,
@@ -32,10 +32,10 @@ def sequence(der: object) -> list[int | bytes]:
     """Return the elements of a SEQUENCE: numbers, and the DER of others. Raise ValueError."""
     if not isinstance(der, bytes):
         raise ValueError("not DER")  # every fault of a file is a ValueError
-    found = DerSequence().decode(der, strict=True)
+    found = _decoded(DerSequence(), der)
     if len(found) < 2:
         raise ValueError("fewer elements than any part of a private key has")
-    return [found[index] for index in range(len(found))]  # type: ignore[misc]  # a stub of None
+    return [found[index] for index in range(len(found))]
 
 
 def is_encrypted(der: bytes) -> bool:
@@ -73,7 +73,7 @@ def parts(der: bytes) -> Parts:
     without = DerSequence([0, *elements[1:3]]).encode()  # type: ignore[list-item]  # takes bytes
     for element in elements[3:]:
         if isinstance(element, bytes) and element[0] == PUBLIC_KEY_TAG:
-            found = DerBitString(implicit=1).decode(element, strict=True).value
+            found = _decoded(DerBitString(implicit=1), element).value
             return Parts(without, bytes(found))
     return Parts(without, None)
 
@@ -86,10 +86,18 @@ def octets_of_ec_key(der: bytes) -> bytes:
     return _octets(elements[1])
 
 
+def _decoded(kind: Any, der: bytes) -> Any:
+    """Decode DER as this kind. Raise ValueError: the library has IndexError for empty parts."""
+    try:
+        return kind.decode(der, strict=True)
+    except IndexError:
+        raise ValueError("an empty part of DER") from None
+
+
 def _octets(element: object) -> bytes:
     if not isinstance(element, bytes):
         raise ValueError("not an OCTET STRING")  # as in sequence
-    return bytes(DerOctetString().decode(element, strict=True).payload)
+    return bytes(_decoded(DerOctetString(), element).payload)
 
 
 def _algorithm(der: object) -> tuple[str, object]:
@@ -97,7 +105,7 @@ def _algorithm(der: object) -> tuple[str, object]:
     identifier, parameters = sequence(der)
     if not isinstance(identifier, bytes):
         raise ValueError("not an OBJECT IDENTIFIER")  # as in sequence
-    return str(DerObjectId().decode(identifier, strict=True).value), parameters
+    return str(_decoded(DerObjectId(), identifier).value), parameters
 
 
 def _numbers(elements: list[int | bytes]) -> list[int]:

@@ -280,6 +280,10 @@ def test_a_file_must_have_one_whole_private_key(text):
         RFC_8410.replace("MC4C", "MC4D"),
         openssl("genpkey", "-algorithm", "ed25519", "-outform", "DER")[:-1],
         openssl("genpkey", "-algorithm", "ed25519", "-outform", "DER") + b"\0",
+        b"\x30\x80",  # the indefinite length of BER
+        b"\x30\x04\x30\x80\x04\x00",
+        b"\x30\x08\x30\x04\x06\x00\x05\x00\x04\x00",
+        b"\x30\x09\x02\x01\x01\x30\x00\x04\x00\x81\x00",
         DerSequence([]).encode(),
         DerSequence([0]).encode(),
         DerSequence([DerSequence([1, 2]), 3]).encode(),
