@@ -38,6 +38,8 @@ from mpc.ceremonies.ceremony_ends import withdraw
 from mpc.ceremonies.delivery_client import DeliveryClient, DeliveryServer
 from mpc.ceremonies.used_tickets import forget_repeatedly
 from mpc.delivery_clocks import DeliveryClocks
+from mpc.handlers.copying import CopyKey
+from mpc.handlers.dealing import DealShares
 from mpc.handlers.import_preparation import PrepareImport
 from mpc.handlers.importing import ImportKey
 from mpc.handlers.key_generation import GenerateKey
@@ -199,6 +201,8 @@ def handlers(
         JobKind.PREPARE_IMPORT.value: PrepareImport(admission, import_keys, signer),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.IMPORT_KEY.value: ImportKey(admission, ceremonies, preparation, import_keys),
+        JobKind.DEAL_SHARES.value: DealShares(admission, shares, signer),
+        JobKind.COPY_KEY.value: CopyKey(admission, ceremonies, preparation, import_keys),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
         JobKind.PROMISE.value: Promise(admission, shares, preparation, restore_watch, copies),
         JobKind.ACTIVATE_KEY.value: ActivateKey(

@@ -36,6 +36,7 @@ class Operations:
     list_audit_heads = Listing(operations.list_audit_heads)
     derive_key = Operation(operations.derive_key)
     refresh_key = Operation(operations.refresh_key)
+    copy_key = Operation(operations.copy_key)
     get_refresh = Operation(operations.get_refresh)
     repair_share = Operation(operations.repair_share)
     get_repair = Operation(operations.get_repair)

@@ -167,6 +167,7 @@ _BY_CODE: dict[str, type[Refused]] = {
     "not_signable": InvalidRequest,
     "not_derivable": InvalidRequest,
     "not_refreshable": InvalidRequest,
+    "not_copyable": InvalidRequest,
     "unknown_signer": InvalidRequest,
     "unknown_signer_group": InvalidRequest,
     "group_exists": InvalidRequest,

@@ -18,6 +18,7 @@ from custody.wire.jobs import Endpoint
 from custody.wire.requests import (
     AddWallet,
     ArchiveKey,
+    CopyKey,
     CreateKey,
     CreateSignerGroup,
     CreateWallet,
@@ -322,6 +323,37 @@ def unarchive_key(
     """
     body = UnarchiveKey(external_id=_external_id(external_id))
     return _change(key_id, "unarchive", Wish(Endpoint.UNARCHIVALS, body, UUID(str(key_id))), wait)
+
+
+def copy_key(
+    key_id: UUID | str,
+    signer_group: str,
+    *,
+    external_id: str | None = None,
+    wait: float = DEFAULT_WAIT,
+) -> Calls[Key]:
+    """Have the signers of a key hand it on to another signer group, and wait for the new key.
+
+    It has an id of its own, and the same public key and address. The old signers keep their shares.
+    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed, and
+    UnexpectedAnswer for a new key that is another key.
+    """
+    origin = yield from _once(_key(key_id))
+    body = CopyKey(signer_group=signer_group, external_id=_external_id(external_id))
+    wanted = Wish(Endpoint.COPIES, body, UUID(str(key_id)))
+    made = yield from until_final(
+        wish(f"/v1/keys/{key_id}/copy", wanted, Key), lambda key: _key(key.id), wait
+    )
+    for name, found, right in (
+        ("origin", made.copied_from, origin.id),
+        ("public key", made.public_key, origin.public_key),
+        ("chain code", made.chain_code, origin.chain_code),
+        ("network", made.network, origin.network),
+        ("signer group", made.signer_group, signer_group),
+    ):
+        if found != right:
+            raise UnexpectedAnswer(f"the copy {made.id} has another {name} than key {key_id}")
+    return made
 
 
 def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:

@@ -233,6 +233,7 @@ def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
         signers=None if key.signers is None else tuple(key.signers),
         external_id=wallet.external_id if wallet and key.network else key.external_id,
         imported=key.imported,
+        copied_from=key.copied_from,
     )
 
 

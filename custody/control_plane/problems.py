@@ -48,6 +48,7 @@ class Code(StrEnum):
     UNKNOWN_SIGNER_GROUP = "unknown_signer_group"
     GROUP_EXISTS = "group_exists"
     NOT_DERIVABLE = "not_derivable"
+    NOT_COPYABLE = "not_copyable"
     NOT_REFRESHABLE = "not_refreshable"
     NOT_SIGNABLE = "not_signable"
     REQUEST_MISMATCH = "request_mismatch"
@@ -86,6 +87,7 @@ STATUS_AND_TITLE = {
     Code.UNKNOWN_SIGNER_GROUP: (422, "There is no such signer group"),
     Code.GROUP_EXISTS: (409, "The name is another signer group's"),
     Code.NOT_DERIVABLE: (422, "This key has no such child"),
+    Code.NOT_COPYABLE: (422, "This key has no shares to copy"),
     Code.NOT_REFRESHABLE: (422, "The shares of this key are not its own"),
     Code.NOT_SIGNABLE: (422, "This key cannot sign this request"),
     Code.REQUEST_MISMATCH: (422, "The body is about something else than the path"),

@@ -171,6 +171,7 @@ keys = Table(
     Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     # the private key, or that of the root, came from the application
     Column("imported", Boolean, nullable=False, server_default=false()),
+    Column("copied_from", Uuid, ForeignKey("keys.id")),  # the key that other signers hold
     Column("name", String),
     Column("archived_at", DateTime(timezone=True)),  # when all its holders had archived it
     Column("archiving", Uuid),  # its last request to archive it, which counts while it is open
@@ -192,6 +193,7 @@ for _state, _is_archived in (
         keys.c.id,
         postgresql_where=_is_archived,
     )
+Index("ix_keys_copied_from", keys.c.copied_from, postgresql_where=keys.c.copied_from.is_not(None))
 Index("ix_keys_application_id_created_at_id", keys.c.application_id, keys.c.created_at, keys.c.id)
 for _filter in ("network", "store", "scheme", "curve"):  # of a list: finds rare values
     Index(

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from custody.node.errors import Denied
-from custody.node.wanted import signed_bytes, wanted_signature
+from custody.node.wanted import signed_bytes, wanted_copy, wanted_signature
 from custody.wire.algorithms import Store
 from custody.wire.digests import is_bare_hash
 from custody.wire.encoding import HexBytes, Model
@@ -28,6 +28,7 @@ GATED = {
     Endpoint.SIGNATURES: JobKind.SIGN,
     Endpoint.REFRESHES: JobKind.REFRESH_KEY,
     Endpoint.REPAIRS: JobKind.REPAIR_SHARE,
+    Endpoint.COPIES: JobKind.DEAL_SHARES,
     Endpoint.WALLETS: JobKind.IMPORT_KEY,
     Endpoint.KEYS: JobKind.IMPORT_KEY,
     Endpoint.UNARCHIVALS: JobKind.UNARCHIVE_KEY,
@@ -97,6 +98,15 @@ class ShownUnarchival(Model):
     type: Literal["Unarchive"] = "Unarchive"
 
 
+class ShownCopy(Model):
+    """A copy of the key for another signer group, whose signers are in order of their index."""
+
+    type: Literal["Copy"] = "Copy"
+    signer_group: str
+    threshold: int
+    signers: tuple[str, ...]
+
+
 Shown = Annotated[
     ShownMessage
     | ShownTransaction
@@ -104,7 +114,8 @@ Shown = Annotated[
     | ShownRefresh
     | ShownRepair
     | ShownImport
-    | ShownUnarchival,
+    | ShownUnarchival
+    | ShownCopy,
     Field(discriminator="type"),
 ]
 
@@ -197,8 +208,17 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
             return job.request_digest, ShownImport(public_key=_imported(job))
         case Endpoint.UNARCHIVALS:
             return job.request_digest, ShownUnarchival()
+        case Endpoint.COPIES:
+            return job.request_digest, _shown_copy(job)
         case _:
             return job.request_digest, ShownRefresh()
+
+
+def _shown_copy(job: Job) -> ShownCopy:
+    holders = wanted_copy(job)
+    return ShownCopy(
+        signer_group=holders.group, threshold=holders.threshold, signers=holders.signers
+    )
 
 
 def _shown_signature(

@@ -68,7 +68,7 @@ def check_binding(
     binding: Binding, job: Job, store: Store, now: datetime, longest_life: timedelta
 ) -> None:
     """Raise Denied if the body names another key, store or time than the job."""
-    if binding.key_id not in (None, job.key.id):
+    if binding.key_id not in (None, job.copied_from or job.key.id):
         raise Denied("request_mismatch", f"the request is about key {binding.key_id}")
     if binding.store not in (None, store):
         raise Denied("request_mismatch", f"the request is for store {binding.store}, not {store}")

@@ -10,10 +10,11 @@ from custody.node.signed_requests import read_binding
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import NotSignable, digest_of
 from custody.wire.imports import ImportedKey
-from custody.wire.jobs import Endpoint, Job, JobKind
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders
 from custody.wire.mistakable import require_signable
 from custody.wire.requests import (
     CREATE_SIGNATURE,
+    CopyKey,
     CreateImport,
     CreateKey,
     CreateWallet,
@@ -76,6 +77,26 @@ def wanted_import(job: Job) -> CreateImport:
     if body.algorithm != job.key.algorithm:
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
     return body
+
+
+def wanted_copy(job: Job) -> KeyHolders:
+    """Return the group that will hold the copy. Raise Denied if the job contradicts the request."""
+    holders = job.holders
+    if job.endpoint is not Endpoint.COPIES or holders is None:
+        raise Denied("malformed_job", f"a {job.kind} job of a copy names the new signer group")
+    if job.copied_from is not None and job.request_id != job.key.id:
+        raise Denied("malformed_job", "the request for a copy has the id of the new key")
+    if job.key.public_key is None or job.key.path:
+        raise Denied("malformed_job", "a copy is made of a root key, whose public key is known")
+    try:
+        body = CopyKey.model_validate_json(job.request)
+    except ValidationError as error:
+        raise Denied(
+            "malformed_request", f"the request has {error.error_count()} malformed fields"
+        ) from None
+    if body.signer_group != holders.group:
+        raise Denied("request_mismatch", "the job is not for the group that was asked for")
+    return holders
 
 
 def made_for(work: Work) -> MadeFor:

@@ -56,7 +56,8 @@ class ClaimedKey:
     or else to the key's own network. Another network is one of a wallet that was added: nodes
     attest the key's own network alone. ``external_id``: of the request that the wallet or the bare
     key was made for. It is not checked for a derived key, since nodes do not attest it, nor for a
-    wallet's key without the address of its own network.
+    wallet's key without the address of its own network. ``copied_from``: of a copy, the key that
+    another signer group holds.
     """
 
     id: UUID
@@ -75,6 +76,7 @@ class ClaimedKey:
     signers: tuple[str, ...] | None = None
     external_id: str | None = None
     imported: bool | None = None
+    copied_from: UUID | None = None
 
     @property
     def is_added(self) -> bool:
@@ -259,10 +261,14 @@ def _require_same_request(
         raise Unattested(_another_application(made_for.application, application))
     if key.root is not None:
         return
-    endpoint = Endpoint.KEYS if key.network is None else Endpoint.WALLETS
-    if made_for.endpoint is not endpoint:
+    if made_for.copied_from != key.copied_from:
+        raise Unattested(f"the key is attested as a copy of {made_for.copied_from}")
+    is_copy = key.copied_from is not None
+    of_new_key = Endpoint.KEYS if key.network is None else Endpoint.WALLETS
+    if made_for.endpoint is not (Endpoint.COPIES if is_copy else of_new_key):
         raise Unattested(f"the key was made for a request to {made_for.endpoint.value}")
-    is_told = key.network is None or (key.address is not None and not key.is_added)
+    is_own_wallet = key.address is not None and not key.is_added
+    is_told = is_copy or key.network is None or is_own_wallet
     if is_told and key.external_id != made_for.external_id:
         raise Unattested(
             f"the key was made for external_id {made_for.external_id}, not {key.external_id}"

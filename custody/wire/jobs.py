@@ -46,7 +46,11 @@ class JobKind(StrEnum):
     ARCHIVE_KEY = "ArchiveKey"
     """Sign nothing with a key, and with the keys derived from it, until it is un-archived."""
     UNARCHIVE_KEY = "UnarchiveKey"
-    # the following kinds are for signers only
+    COPY_KEY = "CopyKey"
+    """Take in a copy of a key, from the dealings of the signers that hold it."""
+    # the following kinds are for signers only, as is CopyKey
+    DEAL_SHARES = "DealShares"
+    """Deal this signer's part of a key to the signers of another group."""
     APPROVE = "Approve"
     """Decide about a request, before any ceremony for it."""
     PROVE_KEY = "ProveKey"
@@ -79,6 +83,7 @@ class Endpoint(StrEnum):
     IMPORTS = "imports"
     ARCHIVALS = "archivals"
     UNARCHIVALS = "unarchivals"
+    COPIES = "copies"
 
 
 def child_key_id(root: UUID, path: Sequence[int], network: Network | None) -> UUID:
@@ -154,6 +159,9 @@ class KeyReference(Model):
         return Algorithm(self.scheme, self.curve)
 
 
+ShareIndex = Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
+
+
 class KeyHolders(Model):
     """The signer group that is to hold a key: ``signers`` in order of their index."""
 
@@ -197,16 +205,22 @@ class Job(Model):
     created_at: AwareDatetime
     expires_at: AwareDatetime
     holders: KeyHolders | None = None
-    """The signer group of a PrepareImport job for signers, which comes without a ticket."""
+    """The signer group that will hold the key: of PrepareImport for signers, and of each job of a
+    copy."""
+    copied_from: UUID | None = None
+    """The key that ``key`` becomes a copy of. In a copy the id of the new key is the request's."""
+    dealers: Annotated[tuple[ShareIndex, ...], Field(max_length=MAX_SIGNERS)] | None = None
+    """The indices of the signers that deal together, of DealShares."""
 
     @model_serializer(mode="wrap")
-    def _as_before_without_holders(
+    def _as_before_without_new_fields(
         self, serialize: SerializerFunctionWrapHandler
     ) -> dict[str, object]:
-        """Leave out a null ``holders``: nodes of earlier versions do not know the field."""
+        """Leave out fields that are null, where nodes of earlier versions do not know the field."""
         fields: dict[str, object] = serialize(self)
-        if self.holders is None:
-            fields.pop("holders", None)
+        for name in ("holders", "copied_from", "dealers"):
+            if getattr(self, name) is None:
+                fields.pop(name, None)
         return fields
 
     @model_validator(mode="after")
@@ -222,13 +236,21 @@ class Job(Model):
 
     @property
     def request_digest(self) -> bytes:
-        """Return a hash of the request and its key, the same at each step and attempt."""
-        content = {
+        """Return a hash of the request and its key, the same at each step and attempt.
+
+        Of a copy it is a hash of the copied key and the new group, at the signers of both groups.
+        """
+        key = self.key
+        if self.copied_from is not None:
+            key = key.model_copy(update={"id": self.copied_from})
+        content: dict[str, object] = {
             "request_id": str(self.request_id),
             "endpoint": self.endpoint,
-            "key": self.key.model_dump(mode="json"),
+            "key": key.model_dump(mode="json"),
             "request": self.request.hex(),
         }
+        if self.endpoint is Endpoint.COPIES and self.holders is not None:
+            content["holders"] = self.holders.model_dump(mode="json")
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return tagged_hash(Domain.REQUEST, canonical.encode())
 

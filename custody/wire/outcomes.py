@@ -71,6 +71,13 @@ class PreparedShare(Model):
     confirmation: SignedBytes
 
 
+class DealtShares(Model):
+    """Result of DealShares. ``dealing``: a Dealing, signed by the reporting signer."""
+
+    type: Literal["Dealt"] = "Dealt"
+    dealing: SignedBytes
+
+
 class PromisedShare(Model):
     """Result of Promise. ``promise``: a Promise, signed by the reporting signer."""
 
@@ -105,6 +112,7 @@ Result = (
     | PreparedImport
     | MadeSignature
     | PreparedShare
+    | DealtShares
     | PromisedShare
     | ActivatedShare
     | Approved

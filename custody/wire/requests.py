@@ -186,6 +186,13 @@ class UnarchiveKey(KeyRequest):
     """Body of POST /v1/keys/{id}/unarchive."""
 
 
+class CopyKey(KeyRequest):
+    """Body of POST /v1/keys/{id}/copy."""
+
+    signer_group: GroupName
+    """The signers that will hold the copy."""
+
+
 class CreateSignerGroup(Model):
     """Body of POST /v1/signer-groups. The name makes the request safe to repeat."""
 

@@ -120,6 +120,11 @@ class Key(Answer):
     archived_at: AwareDatetime | None = None
     """When the key was archived: it signs nothing, nor does a key that is derived from it. Null if
     it is not archived itself."""
+    copied_from: UUID | None = None
+    """The key that this key is a copy of: another signer group holds that one, with the same public
+    key."""
+    copies: tuple[UUID, ...] = ()
+    """Copies of this key, which other signer groups hold or will hold, oldest first."""
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:

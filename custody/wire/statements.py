@@ -31,16 +31,18 @@ class MadeFor(Model):
     contained the private key, encrypted to the nodes.
     """
 
-    endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS]
+    endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS, Endpoint.COPIES]
     external_id: ExternalId | None
     application: IdentityKey | None
     imported: bool = False
+    copied_from: UUID | None = None
+    """The key that this key is a copy of, if the request was for a copy."""
 
     @model_serializer(mode="wrap")
     def _as_before_for_a_generated_key(
         self, serialize: SerializerFunctionWrapHandler
     ) -> dict[str, object]:
-        return _without_false_imported(serialize(self))
+        return _without_newer_fields(serialize(self))
 
 
 class ShareStatement(Model):
@@ -135,7 +137,7 @@ class Attestation(Model):
     def _as_before_for_a_generated_key(
         self, serialize: SerializerFunctionWrapHandler
     ) -> dict[str, object]:
-        return _without_false_imported(serialize(self))
+        return _without_newer_fields(serialize(self))
 
     @property
     def agreed(self) -> dict[str, object]:
@@ -157,6 +159,7 @@ class Ban(Model):
     at: AwareDatetime
 
 
-def _without_false_imported(fields: dict[str, object]) -> dict[str, object]:
+def _without_newer_fields(fields: dict[str, object]) -> dict[str, object]:
     """Leave out a false ``imported``: readers of earlier versions do not know the field."""
-    return {name: value for name, value in fields.items() if name != "imported" or value}
+    newer = ("imported", "copied_from")
+    return {name: value for name, value in fields.items() if name not in newer or value}

@@ -44,7 +44,7 @@ class CeremonyKind(StrEnum):
     GENERATE = "Generate"
     """Distributed key generation, by all n."""
     IMPORT = "Import"
-    """All n take a sub-share of an existing private key, and refresh their shares at once."""
+    """All n take sub-shares of an existing private key, and refresh their shares at once."""
     SIGN = "Sign"
     """t of the n sign."""
     REFRESH = "Refresh"

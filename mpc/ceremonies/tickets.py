@@ -16,6 +16,7 @@ LONGEST_CEREMONY = timedelta(minutes=30)
 CEREMONY_OF = {
     JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
     JobKind.IMPORT_KEY: CeremonyKind.IMPORT,
+    JobKind.COPY_KEY: CeremonyKind.IMPORT,
     JobKind.SIGN: CeremonyKind.SIGN,
     JobKind.PROVE_KEY: CeremonyKind.SIGN,
     JobKind.REFRESH_KEY: CeremonyKind.REFRESH,

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from custody.node.errors import Denied
 from custody.node.handlers import Handled, RowChange, Work
-from custody.node.wanted import wanted_import
+from custody.node.wanted import wanted_copy, wanted_import
 from custody.wire.algorithms import Protection
 from custody.wire.hybrid_keys import HybridPrivateKey
 from custody.wire.imports import IMPORT_KEY_LIFETIME, ImportKeyStatement, Wrapping
-from custody.wire.jobs import KeyHolders
+from custody.wire.jobs import Endpoint, Job, KeyHolders
 from custody.wire.outcomes import PreparedImport
 from custody.wire.signed_bytes import IMPORT_KEY_TYPE, SigningKey
 from custody.wire.tickets import PROTOCOL
@@ -30,15 +30,13 @@ class PrepareImport:
     signer: SigningKey
 
     async def handle(self, work: Work) -> Handled:
-        wanted = wanted_import(work.job)
+        job = work.job
+        holders = _holders(job)
         quorum = await self.admission.quorum()
-        holders = work.job.holders
-        if holders is None or holders.group != wanted.signer_group:
-            raise Denied("request_mismatch", "the job is not for the group that was asked for")
         if quorum.me not in holders.signers:
             raise Denied("malformed_job", "this signer is not in the group of the job")
-        if wanted.algorithm not in PROTOCOL:
-            raise Denied("malformed_job", f"there are no MPC keys of {wanted.algorithm}")
+        if job.key.algorithm not in PROTOCOL:
+            raise Denied("malformed_job", f"there are no MPC keys of {job.key.algorithm}")
         require_signers(quorum, holders.threshold, holders.signers)
         private_key = HybridPrivateKey.generate()
         statement = _statement(work, holders, quorum.me, private_key.public_key)
@@ -56,6 +54,16 @@ class PrepareImport:
             audit={"group": statement.group, "import_key": statement.import_key[:16].hex()},
             rows=rows,
         )
+
+
+def _holders(job: Job) -> KeyHolders:
+    """Return the group that the application asked for. Raise Denied."""
+    if job.endpoint is Endpoint.COPIES:
+        return wanted_copy(job)
+    wanted = wanted_import(job)
+    if job.holders is None or job.holders.group != wanted.signer_group:
+        raise Denied("request_mismatch", "the job is not for the group that was asked for")
+    return job.holders
 
 
 def _statement(work: Work, holders: KeyHolders, me: str, public_key: bytes) -> ImportKeyStatement:

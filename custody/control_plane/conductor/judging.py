@@ -20,12 +20,14 @@ from custody.control_plane.jobs.results import (
 )
 from custody.control_plane.jobs.transitions import BAD_RESULT
 from custody.wire.algorithms import Protection, Store
+from custody.wire.dealings import Dealing
 from custody.wire.imports import ImportKeyStatement, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
     ActivatedShare,
     Approved,
+    DealtShares,
     MadeSignature,
     NothingMade,
     Outcome,
@@ -41,6 +43,7 @@ from custody.wire.signed_bytes import (
     ABANDONMENT_TYPE,
     ATTESTATION_TYPE,
     CONFIRMATION_TYPE,
+    DEALING_TYPE,
     IMPORT_KEY_TYPE,
     PROMISE_TYPE,
     BadSignedBytes,
@@ -48,10 +51,10 @@ from custody.wire.signed_bytes import (
     SignedBytes,
 )
 from custody.wire.statements import Abandonment, Attestation, Confirmation, Promise, ShareStatement
-from custody.wire.tickets import Ticket
+from custody.wire.tickets import Ticket, protocol_of
 
 Statement = TypeVar(
-    "Statement", Confirmation, Promise, Abandonment, Attestation, ImportKeyStatement
+    "Statement", Confirmation, Promise, Abandonment, Attestation, ImportKeyStatement, Dealing
 )
 
 
@@ -126,10 +129,13 @@ def _check_culprits(task: GivenTask, outcome: Outcome) -> None:
 
 def _group_of(task: GivenTask) -> Sequence[str]:
     """Return the signers that the task names: those of its ticket, or the holders of its key."""
+    job = job_of(task.payload)
+    dealers: list[str] = []
+    if task.kind is JobKind.COPY_KEY:  # a new signer blames the old signers that have dealt
+        dealers = [Dealing.model_validate_json(each.payload).signer for each in job.evidence]
     if task.ticket is not None:
-        return Ticket.model_validate_json(task.ticket).signers
-    holders = job_of(task.payload).holders
-    return () if holders is None else holders.signers
+        return [*Ticket.model_validate_json(task.ticket).signers, *dealers]
+    return () if job.holders is None else job.holders.signers
 
 
 def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome) -> None:
@@ -151,6 +157,12 @@ def _check(task: GivenTask, signer: str, identity: PinnedKeys, outcome: Outcome)
             _check_against_ticket(task, confirmed)
             if task.kind is JobKind.IMPORT_KEY:
                 _check_imported(confirmed, job)
+        case JobKind.COPY_KEY, PreparedShare():
+            confirmed = _opened(Confirmation, CONFIRMATION_TYPE, identity, result.confirmation)
+            _check_share(confirmed, task.step_id, job, signer)
+            _check_against_ticket(task, confirmed)
+        case JobKind.DEAL_SHARES, DealtShares():
+            _check_dealing(job, signer, identity, result.dealing)
         case ((JobKind.PROMISE | JobKind.ABANDON), PromisedShare()):
             promised = _opened(Promise, PROMISE_TYPE, identity, result.promise)
             _check_share(promised, job.ceremony, job, signer)
@@ -228,6 +240,9 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
     if job.endpoint in (Endpoint.WALLETS, Endpoint.KEYS):
         _require("attestation", is_made_for(job, said.made_for))
         _require("attestation", said.imported == (announced_import(job) is not None))
+    if job.endpoint is Endpoint.COPIES:
+        copied_from = None if said.made_for is None else said.made_for.copied_from
+        _require("attestation", copied_from == job.copied_from)
     right = Attestation(
         key_id=key.id,
         made_for=said.made_for,
@@ -245,6 +260,21 @@ def _check_attestation(job: Job, signer: str, identity: PinnedKeys, signed: Sign
         imported=said.made_for is not None and said.made_for.imported,
     )
     _require("attestation", said == right)
+
+
+def _check_dealing(job: Job, signer: str, identity: PinnedKeys, signed: SignedBytes) -> None:
+    said = _opened(Dealing, DEALING_TYPE, identity, signed)
+    for name, found, wanted in (
+        ("signer", said.signer, signer),
+        ("key", said.key_id, job.key.id),
+        ("copy", said.copy_id, job.request_id),
+        ("share set", said.share_set_id, job.ceremony),
+        ("public key", said.public_key, job.key.public_key),
+        ("protocol", said.protocol, protocol_of(job.key.algorithm)),
+        ("quorum", said.quorum, job.dealers),
+        ("group", said.holders, job.holders),
+    ):
+        _require(f"dealing's {name}", found == wanted)
 
 
 def _check_import_key(

@@ -29,6 +29,10 @@ READ_REQUESTS = """
         clock_timestamp() AS read_at, jobs.run_after <= now() AS is_due,
         jobs.expires_at <= now() AS is_late,
         jobs.finished_at IS NOT NULL AS is_final,
+        origin.signer_group AS origin_group, origin.generation AS origin_generation,
+        origin.share_set_id AS origin_share_set_id,
+        origin.next_share_set_id AS origin_next_share_set_id,
+        origin.next_users AS origin_next_users,
         root.id AS root_id, root.signer_group, root.generation, root.share_set_id,
         root.next_share_set_id,
         coalesce(root.next_users, '{}') AS next_users,
@@ -61,6 +65,7 @@ READ_REQUESTS = """
     FROM wanted JOIN jobs ON jobs.id = wanted.id
     LEFT JOIN keys ON keys.id = jobs.key_id
     LEFT JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
+    LEFT JOIN keys origin ON jobs.kind = 'CopyKey' AND origin.id = keys.copied_from
     ORDER BY jobs.created_at, jobs.id
 """
 """An import has no key yet.

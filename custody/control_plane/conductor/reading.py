@@ -13,6 +13,7 @@ from custody.control_plane.conductor.planning.facts import (
     Ending,
     Left,
     Member,
+    Origin,
     Request,
     SharesInUse,
     SignerGroup,
@@ -76,7 +77,7 @@ def facts_of(
     for row in requests:
         try:
             of_request = [_step(rows) for rows in by_request[row.id]]
-            facts.append(_facts(row, of_request, members, groups[_group_of(row)], servers))
+            facts.append(_facts(row, of_request, members, groups, servers))
         except Exception as error:
             unreadable[row.id] = error
     return facts, unreadable
@@ -88,6 +89,8 @@ def names_of_groups(requests: Sequence[AnyRow]) -> set[str]:
     for row in requests:
         with contextlib.suppress(ValueError):
             names.add(_group_of(row))
+        if row.origin_group is not None:
+            names.add(str(row.origin_group))
     return names
 
 
@@ -116,7 +119,7 @@ def _facts(
     row: AnyRow,
     steps: list[Step],
     members: Mapping[str, Member],
-    group: SignerGroup,
+    groups: Mapping[str, SignerGroup],
     servers: Sequence[str],
 ) -> Facts:
     job = job_of(row.payload)
@@ -126,7 +129,8 @@ def _facts(
     request = Request(
         id=row.id,
         kind=JobKind(row.kind),
-        group=group,
+        group=groups[_group_of(row)],
+        origin=_origin(row, groups),
         in_use=SharesInUse(
             generation=row.generation or 0,
             share_set_id=row.share_set_id,
@@ -147,6 +151,19 @@ def _facts(
         servers=tuple(servers),
     )
     return Facts(row, job, replace(request, in_use=set_in_use(request)))
+
+
+def _origin(row: AnyRow, groups: Mapping[str, SignerGroup]) -> Origin | None:
+    """Return the key that a copy is made of; None for another request."""
+    if row.origin_group is None:
+        return None
+    in_use = SharesInUse(
+        generation=row.origin_generation or 0,
+        share_set_id=row.origin_share_set_id,
+        next_share_set_id=row.origin_next_share_set_id,
+        next_users=frozenset(row.origin_next_users),
+    )
+    return Origin(groups[row.origin_group], in_use)
 
 
 def _step(rows: list[AnyRow]) -> Step:

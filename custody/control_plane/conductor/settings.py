@@ -38,6 +38,7 @@ class CeremoniesSection(Section):
             case (
                 JobKind.GENERATE_KEY
                 | JobKind.IMPORT_KEY
+                | JobKind.COPY_KEY
                 | JobKind.REFRESH_KEY
                 | JobKind.REPAIR_SHARE
             ):

@@ -32,7 +32,10 @@ ABOUT_A_SET = (
     JobKind.ACTIVATE_KEY,
     JobKind.ABANDON,
     JobKind.DISCARD,
+    JobKind.DEAL_SHARES,
 )
+AT_OLD_SIGNERS = (JobKind.APPROVE, JobKind.DEAL_SHARES)
+"""The steps of a copy that are about the copied key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,11 @@ class StepMaker:
     def _job(self, asked: Asked, begin: Begin, step_id: UUID, now: datetime) -> Job:
         request = asked.job
         key = request.key
+        holders = copied_from = None
+        if begin.kind is JobKind.PREPARE_IMPORT or request.kind == JobKind.COPY_KEY:
+            holders = _holders(asked.group)
+        if request.kind == JobKind.COPY_KEY and begin.kind not in AT_OLD_SIGNERS:
+            key, copied_from = key.model_copy(update={"id": request.id}), key.id
         if begin.public_key is not None:
             key = key.model_copy(update={"public_key": begin.public_key})
         return Job(
@@ -135,7 +143,9 @@ class StepMaker:
             evidence=begin.evidence,
             ceremony=begin.share_set_id if begin.kind in ABOUT_A_SET else None,
             created_at=request.created_at,
-            holders=_holders(asked.group) if begin.kind is JobKind.PREPARE_IMPORT else None,
+            holders=holders,
+            copied_from=copied_from,
+            dealers=begin.dealers,
             expires_at=now + self._lifetime if asked.may_outlive else request.expires_at,
         )
 

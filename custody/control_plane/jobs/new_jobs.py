@@ -11,6 +11,7 @@ from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import (
     ArchiveKey,
+    CopyKey,
     CreateImport,
     CreateKey,
     CreateWallet,
@@ -137,6 +138,13 @@ class JobMaker:
         job = self._job(uuid4(), kind, endpoint, submission, key, body.expires_at)
         return Draft(job, submission.application_id, body.external_id, body_digest(body, key.id))
 
+    def copy_key(self, submission: Submission, key: KeyReference, body: CopyKey) -> Draft:
+        """Draft the job that makes a copy of a key. The job's id is the copy's id."""
+        job = self._job(
+            uuid4(), JobKind.COPY_KEY, Endpoint.COPIES, submission, key, body.expires_at
+        )
+        return Draft(job, submission.application_id, body.external_id, body_digest(body, key.id))
+
     def make_signature(self, submission: Submission, key: KeyReference, body: SignRequest) -> Draft:
         """Draft the job that makes a signature. The job's id is the signature's id."""
         job = self._job(
@@ -153,7 +161,7 @@ class JobMaker:
             kind=job.kind,
             endpoint=job.endpoint,
             application_id=draft.application_id,
-            key_id=None if job.kind == JobKind.PREPARE_IMPORT else job.key.id,
+            key_id=_key_id(job),
             node_group=job.group,
             external_id=draft.external_id,
             body_digest=draft.body_digest,
@@ -188,3 +196,14 @@ class JobMaker:
             created_at=now,
             expires_at=latest if expires_at is None else min(latest, expires_at),
         )
+
+
+def _key_id(job: Job) -> UUID | None:
+    """Return the key of a request: for a copy the new key, which the request's id names."""
+    match job.kind:
+        case JobKind.PREPARE_IMPORT:
+            return None
+        case JobKind.COPY_KEY:
+            return job.id
+        case _:
+            return job.key.id

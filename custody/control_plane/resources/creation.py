@@ -22,10 +22,10 @@ _LOCK_KEY = "SELECT FROM keys WHERE id = :key_id FOR NO KEY UPDATE"
 _ADD_KEYS = """
     INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network, created_at,
         signer_group, root_id, path, public_key, protection, chain_code, attestations, imported,
-        name)
+        copied_from, name)
     SELECT id, application_id, node_group, store, scheme, curve, network, created_at, signer_group,
         root_id, CAST(string_to_array(path, ' ') AS bigint[]), public_key, protection, chain_code,
-        attestations, imported, name
+        attestations, imported, copied_from, name
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:node_group AS varchar[]),
         CAST(:store AS varchar[]), CAST(:scheme AS varchar[]), CAST(:curve AS varchar[]),
@@ -33,10 +33,10 @@ _ADD_KEYS = """
         CAST(:signer_group AS varchar[]), CAST(:root_id AS uuid[]), CAST(:path AS varchar[]),
         CAST(:public_key AS bytea[]), CAST(:protection AS varchar[]), CAST(:chain_code AS bytea[]),
         CAST(:attestations AS jsonb[]), CAST(:imported AS boolean[]),
-        CAST(:name AS varchar[])
+        CAST(:copied_from AS uuid[]), CAST(:name AS varchar[])
     ) AS new(id, application_id, node_group, store, scheme, curve, network, created_at,
         signer_group, root_id, path, public_key, protection, chain_code, attestations, imported,
-        name)
+        copied_from, name)
     ON CONFLICT DO NOTHING
 """
 

@@ -36,6 +36,7 @@ class KeyRow:
     chain_code: bytes | None
     attestations: str
     imported: bool
+    copied_from: UUID | None
     name: str | None
 
 
@@ -77,6 +78,7 @@ def key_row(
     chain_code: bytes | None = None,
     attestations: Sequence[SignedBytes] = (),
     imported: bool = False,
+    copied_from: UUID | None = None,
     name: str | None = None,
 ) -> KeyRow:
     """Return a row of ``keys``; with a ``result``, of a key that is there already.
@@ -100,6 +102,7 @@ def key_row(
         chain_code=chain_code,
         attestations=json.dumps([signed.model_dump(mode="json") for signed in attestations]),
         imported=imported,
+        copied_from=copied_from,
         name=name,
     )
 

@@ -31,7 +31,9 @@ _KEYS = """
     SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
         keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
         keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
-        keys.imported, keys.archived_at, {metadata},
+        keys.imported, keys.archived_at, keys.copied_from, {metadata},
+        ARRAY(SELECT copy.id FROM keys copy WHERE copy.copied_from = keys.id
+            ORDER BY copy.created_at, copy.id) AS copies,
         (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,

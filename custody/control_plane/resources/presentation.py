@@ -113,13 +113,15 @@ def key_of(row: Any, sees_details: bool) -> Key:
         path=None if row.path is None else format_path(row.path),
         chain_code=row.chain_code,
         attestations=row.attestations,
-        external_id=row.external_id if row.endpoint == Endpoint.KEYS else None,
+        external_id=row.external_id if row.endpoint in (Endpoint.KEYS, Endpoint.COPIES) else None,
         name=row.name,
         tags=row.tags,
         reason=shown_reason(progress, sees_details),
         created_at=row.created_at,
         imported=row.imported,
         archived_at=row.archived_at,
+        copied_from=row.copied_from,
+        copies=row.copies,
     )
 
 

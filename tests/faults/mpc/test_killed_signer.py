@@ -35,6 +35,7 @@ from tests.acceptance.conftest import raw_client
 from tests.faults.mpc.conftest import (
     GROUP,
     SECONDS,
+    SIGNERS,
     VICTIM,
     is_active_everywhere,
     kill_at,
@@ -123,6 +124,35 @@ def test_a_key_is_made_wherever_a_signer_is_killed(stack: Stack, custody, victim
     assert is_active_everywhere(stack, done.id)
     nothing_is_left_over(stack, done.id)
     assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+
+
+@pytest.mark.timeout(300)
+def test_a_key_is_copied_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
+    """The victim is in both groups, and all old signers are needed."""
+    custody.create_signer_group("all-three", SIGNERS, 3)
+    key = custody.create_key(
+        Scheme.EDDSA, Curve.ED25519, Store.MPC, signer_group="all-three", wait=SECONDS
+    )
+    made: list[UUID] = []
+
+    def begin() -> None:
+        with raw_client(stack) as api:
+            asked = api.post(f"/v1/keys/{key.id}/copy", json={"signer_group": GROUP})
+            assert asked.status_code == 201, asked.text
+            made.append(UUID(asked.json()["id"]))
+
+    orders = [(kind, at) for kind in ("PrepareImport", "DealShares") for at in COMMIT]
+    deaths = orders + points("CopyKey") + TAKE_INTO_USE
+    die_at_each(
+        victim, tmp_path, deaths, begin, lambda: never_active_too_soon(stack, custody, made[0])
+    )
+    copy = custody.get_key(made[0], wait=SECONDS)
+    assert (copy.status, copy.public_key) == (KeyStatus.ACTIVE, key.public_key)
+    assert is_active_everywhere(stack, copy.id)
+    nothing_is_left_over(stack, copy.id)
+    for each in (copy, key):
+        signed = custody.sign_message(each.id, "alive", wait=SECONDS)
+        assert signed.status is SignatureStatus.SIGNED
 
 
 @pytest.mark.timeout(300)

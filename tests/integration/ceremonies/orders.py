@@ -18,6 +18,7 @@ from custody.wire.node_api import ClaimedJob
 from custody.wire.possession import possession_request
 from custody.wire.requests import (
     ArchiveKey,
+    CopyKey,
     CreateImport,
     CreateKey,
     CreateWallet,
@@ -263,6 +264,46 @@ def archive(key: KeyReference, *, undo: bool = False) -> Order:
     endpoint = Endpoint.UNARCHIVALS if undo else Endpoint.ARCHIVALS
     return Order(_job(uuid4(), kind, key, endpoint, UnarchiveKey() if undo else ArchiveKey(),
         step_of=uuid4()))  # fmt: skip
+
+
+def copy_of(key: Key, threshold: int, signers: tuple[str, ...]) -> Key:
+    """As it will be, once the new group has shares."""
+    return replace(key, id=uuid4(), threshold=threshold, signers=signers, shares=None, generation=0)
+
+
+def approve_copy(key: Key, new: Key) -> Order:
+    return Order(_copying(JobKind.APPROVE, key, key, new))
+
+
+def prepare_copy(key: Key, new: Key) -> Order:
+    return Order(_copying(JobKind.PREPARE_IMPORT, new, key, new))
+
+
+def deal(
+    key: Key, new: Key, dealers: Sequence[str], statements: Sequence[SignedBytes], **changes: object
+) -> Order:
+    job = _copying(JobKind.DEAL_SHARES, key, key, new)
+    fields = {
+        "ceremony": key.shares,
+        "dealers": tuple(sorted(key.signers.index(name) + 1 for name in dealers)),
+        "evidence": tuple(statements),
+    }
+    return Order(job.model_copy(update=fields | changes))
+
+
+def copy_key(key: Key, new: Key, dealings: Sequence[SignedBytes]) -> Order:
+    job = _copying(JobKind.COPY_KEY, new, key, new)
+    job = job.model_copy(update={"evidence": tuple(dealings)})
+    return _ceremony(job, new, CeremonyKind.IMPORT, new.signers)
+
+
+def _copying(kind: JobKind, about: Key, key: Key, new: Key) -> Job:
+    """A job of the copy ``new`` of ``key``, at the signers that have or will have ``about``."""
+    request = CopyKey(key_id=key.id, signer_group=SIGNER_GROUP)
+    job = _job(uuid4(), kind, about.reference(), Endpoint.COPIES, request, step_of=new.id)
+    holders = KeyHolders(group=SIGNER_GROUP, threshold=new.threshold, signers=new.signers)
+    copied_from = key.id if about is new else None
+    return job.model_copy(update={"holders": holders, "copied_from": copied_from})
 
 
 def promise(key: Key, evidence: Sequence[SignedBytes]) -> Order:

@@ -277,7 +277,9 @@ class ScriptedSigner:
             case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
                 self.archives[job.key.id] = kind is JobKind.ARCHIVE_KEY
                 return NothingMade()
-            case JobKind.PREPARE_IMPORT | JobKind.IMPORT_KEY:
+            case (
+                JobKind.PREPARE_IMPORT | JobKind.IMPORT_KEY | JobKind.DEAL_SHARES | JobKind.COPY_KEY
+            ):
                 raise AssertionError(f"no test gives a scripted signer a {kind} job")
 
     def _prepare(self, job: Job, ticket: Ticket) -> PreparedShare:

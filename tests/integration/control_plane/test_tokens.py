@@ -40,6 +40,7 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("POST", f"{a_key}/wallets"): Scope.WALLETS,
         ("POST", f"{a_key}/refresh"): Scope.WALLETS,
         ("POST", f"{a_key}/repair"): Scope.WALLETS,
+        ("POST", f"{a_key}/copy"): Scope.WALLETS,
         ("GET", f"{a_key}/refreshes"): Scope.READ,
         ("GET", f"{a_key}/refreshes/{uuid4()}"): Scope.READ,
         ("GET", f"{a_key}/repairs"): Scope.READ,
@@ -70,6 +71,7 @@ BODIES = {
     "repair": {"signer": "signer-1"},
     "archive": {},
     "unarchive": {},
+    "copy": {"signer_group": "g"},
     "signer-groups": {"name": "g", "signers": ["signer-1", "signer-2"], "threshold": 2},
 }
 UNSUITED = (409, 422)

@@ -12,19 +12,23 @@ from custody.client import (
     Curve,
     Custody,
     Failed,
+    Key,
     Network,
     NotFinal,
     Rejected,
     Scheme,
     Signature,
     SignatureStatus,
+    UnexpectedAnswer,
     Unknown,
     Wallet,
     operations,
 )
 from custody.client.calls import Call, Calls
 from custody.client.client import Operations
+from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.resources import Reason
+from tests.made_up_keys import made_up_key
 
 KEY = uuid4()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -117,6 +121,26 @@ def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
     assert len({body(call)["external_id"] for call in calls}) == len(POSTS)
 
 
+def test_a_copy_is_compared_with_the_key_that_it_was_asked_of():
+    asked = operations.copy_key(KEY, "zurich")
+    origin = next(asked)
+    assert (origin.method, origin.path) == ("GET", f"/v1/keys/{KEY}")
+    fields: dict[str, Any] = {
+        "id": KEY, "status": "Active", "store": "mpc", "scheme": "EdDSA", "curve": "ed25519",
+        "network": None, "public_key": made_up_key(EDDSA_ED25519), "protection": "mpc",
+        "signer_group": "treasury", "threshold": 2, "signers": ["a", "b"], "generation": 0,
+        "root": None, "path": None, "chain_code": None, "attestations": [], "external_id": None,
+        "name": None, "tags": [], "reason": None, "created_at": NOW,
+    }  # fmt: skip
+    call = asked.send(Key(**fields))
+    assert (call.method, call.path) == ("POST", f"/v1/keys/{KEY}/copy")
+    assert body(call)["external_id"]
+    copy = {**fields, "id": uuid4(), "signer_group": "zurich", "copied_from": KEY}
+    another = {**copy, "public_key": made_up_key(EDDSA_ED25519, 2)}
+    with pytest.raises(UnexpectedAnswer, match="another public key"):
+        asked.send(Key(**another))
+
+
 def test_other_operations_change_a_group_that_has_a_name_or_say_how_a_field_must_be():
     """One that is added goes into POSTS, or has a reason to be repeatable of its own."""
     making = {name for name in vars(Operations) if not name.startswith(("_", "get_", "list_"))}
@@ -124,6 +148,7 @@ def test_other_operations_change_a_group_that_has_a_name_or_say_how_a_field_must
     assert body(group)["name"] == "treasury"
     repeatable = {"create_signer_group", "add_wallet", "update_wallet", "update_key"}
     repeatable |= {"import_wallet", "import_key"}  # the first call asks for a new import
+    making.remove("copy_key")  # it reads the key first
     assert len(making) == len(POSTS) + len(repeatable)
 
 

@@ -33,6 +33,8 @@ def test_an_archived_key_does_nothing_but_a_list_of_requests(endpoint: Endpoint)
         (JobKind.APPROVE, Endpoint.SIGNATURES, True),
         (JobKind.APPROVE, Endpoint.UNARCHIVALS, False),
         (JobKind.APPROVE, Endpoint.REFRESHES, False),
+        (JobKind.APPROVE, Endpoint.COPIES, True),
+        (JobKind.DEAL_SHARES, Endpoint.COPIES, True),
         (JobKind.PROVE_KEY, Endpoint.REFRESHES, False),
         (JobKind.UNARCHIVE_KEY, Endpoint.UNARCHIVALS, False),
     ],

@@ -32,6 +32,7 @@ from custody.wire.algorithms import (
     Store,
 )
 from custody.wire.attestations import PinnedNodes
+from custody.wire.dealings import Dealing
 from custody.wire.encoding import Model
 from custody.wire.imports import ImportedKey
 from custody.wire.jobs import Endpoint, KeyReference
@@ -188,6 +189,17 @@ def share_statement(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def dealing(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
+    group = {"group": "treasury", "threshold": 2, "signers": SIGNERS}
+    return {
+        "key_id": uuid4(), "copy_id": uuid4(), "share_set_id": uuid4(), "generation": 0,
+        "protocol": PROTOCOL[algorithm], "public_key": public_key, "chain_code": None,
+        "imported": False, "dealt_by": group, "verifying_shares": [b"y"] * len(SIGNERS),
+        "quorum": [1, 2], "holders": group, "signer": SIGNERS[0], "index": 1,
+        "commitments": [b"c"] * 2, "sealed": dict.fromkeys(SIGNERS, b"s"),
+    }  # fmt: skip
+
+
 def share_copy(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     return {
         "key_id": uuid4(), "scheme": algorithm.scheme, "curve": algorithm.curve, "network": None,
@@ -225,6 +237,7 @@ BORDERS: dict[type[Model], tuple[Fields, tuple[Algorithm, ...]]] = {
     ShareStatement: (share_statement, tuple(PROTOCOL)),
     Confirmation: (share_statement, tuple(PROTOCOL)),
     Promise: (share_statement, tuple(PROTOCOL)),
+    Dealing: (dealing, tuple(PROTOCOL)),
     ShareCopy: (share_copy, tuple(PROTOCOL)),
     KeyCopy: (key_copy, ALGORITHMS),
     Key: (shown_key, ALGORITHMS),

@@ -39,6 +39,8 @@ class Begin:
     evidence: tuple[SignedBytes, ...] = ()
     public_key: bytes | None = None
     """Of a key that the request itself makes, once it is known."""
+    dealers: tuple[int, ...] | None = None
+    """The indices of the signers that deal together, of DealShares."""
 
 
 @dataclass(frozen=True, slots=True)

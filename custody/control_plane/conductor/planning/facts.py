@@ -33,13 +33,14 @@ CEREMONY_OF = {
     JobKind.SIGN: CeremonyKind.SIGN,
     JobKind.GENERATE_KEY: CeremonyKind.GENERATE,
     JobKind.IMPORT_KEY: CeremonyKind.IMPORT,
+    JobKind.COPY_KEY: CeremonyKind.IMPORT,
     JobKind.PROVE_KEY: CeremonyKind.SIGN,
     JobKind.REFRESH_KEY: CeremonyKind.REFRESH,
     JobKind.REPAIR_SHARE: CeremonyKind.REPAIR,
 }
 """The kinds of jobs that signers do together; the others are orders to each by itself."""
 
-MAKES_KEYS = (JobKind.GENERATE_KEY, JobKind.IMPORT_KEY)
+MAKES_KEYS = (JobKind.GENERATE_KEY, JobKind.IMPORT_KEY, JobKind.COPY_KEY)
 """The kinds that make a key that was not there before. They need all n signers to the end."""
 MAKES_SHARES = (*MAKES_KEYS, JobKind.REFRESH_KEY)
 """The kinds that end with a new set of shares at all n."""
@@ -128,12 +129,21 @@ class SharesInUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The key that a copy is made of: the group that holds it, and its shares in use."""
+
+    group: SignerGroup
+    in_use: SharesInUse
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An application's request in MPC mode, with all that its next step depends on.
 
     ``is_due``: its pause after a failure is over. ``is_late``: its time to be done in is over.
     ``is_blocked``: another request is changing the key's shares. ``target``: whose share is to be
-    repaired. ``servers``: the delivery servers there are.
+    repaired. ``servers``: the delivery servers there are. ``origin``: of a copy, whose ``group`` is
+    the new one.
     """
 
     id: UUID
@@ -150,6 +160,7 @@ class Request:
     left_in_flight: tuple[Left, ...] = ()
     steps: tuple[Step, ...] = ()
     servers: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def open_step(self) -> Step | None:

@@ -16,6 +16,7 @@ USED_TICKET = "ticket_used"
 BLAMELESS = frozenset(
     {
         APPROVAL_PENDING,
+        "bad_dealing",
         "bad_message",
         "bad_signature",
         "ceremony_aborted",
@@ -23,6 +24,7 @@ BLAMELESS = frozenset(
         "echo_mismatch",
         "in_flight_elsewhere",
         LEFT_IN_FLIGHT,
+        "no_import_key",
         NOT_APPROVED,
         NOT_PROVED,
         PEER_ABORTED,
@@ -47,6 +49,8 @@ DECIDING = (
     JobKind.PREPARE_IMPORT,
     JobKind.ARCHIVE_KEY,
     JobKind.UNARCHIVE_KEY,
+    JobKind.DEAL_SHARES,
+    JobKind.COPY_KEY,
 )
 """The kinds whose No is a signer's No to the request."""
 

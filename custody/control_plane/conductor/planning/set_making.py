@@ -5,6 +5,7 @@ and all n promise to keep the set. Then all n take it into use. If a set does no
 each signer that has not promised abandons it, and t abandonments let the others discard it.
 """
 
+from custody.control_plane.conductor.planning.copying import next_step_before_shares
 from custody.control_plane.conductor.planning.decisions import (
     Begin,
     Complete,
@@ -193,6 +194,8 @@ def _complete_without(
 
 def _make(request: Request) -> Decision:
     """Have all n make new shares together; for all but a new key, with every owner's approval."""
+    if request.kind is JobKind.COPY_KEY:
+        return next_step_before_shares(request)
     signers = request.group.signers
     banned = banned_pairs(request)
     end = hopeless(request, len(signers), signers, banned)

@@ -32,7 +32,7 @@ def next_signing_step(request: Request) -> Decision:
     willing = [signer for signer in request.group.signers if signer not in out]
     there = prefer(request, request.there(willing), blame(request))
     free_to = free_to_take_part(request)
-    for share_set_id, generation, holders in _sets_in_use(request):
+    for share_set_id, generation, holders in sets_in_use(request):
         able = [
             signer
             for signer in there
@@ -69,7 +69,7 @@ def has_approvals_enough(request: Request) -> bool:
     return choose(request.group.threshold, able, barred_pairs(request)) is not None
 
 
-def _sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset[str]]]:
+def sets_in_use(request: Request) -> Iterator[tuple[UUID | None, int, frozenset[str]]]:
     """Yield each set with its generation and users; two while a refresh comes into use."""
     in_use = request.in_use
     signers = frozenset(request.group.signers)

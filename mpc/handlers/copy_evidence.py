@@ -1,0 +1,143 @@
+"""The checks of what the two groups of a copy state to each other. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from custody.node.errors import Denied, Failed
+from custody.wire.algorithms import Protection
+from custody.wire.dealings import Dealing
+from custody.wire.encoding import Model
+from custody.wire.imports import ImportKeyStatement, Wrapping
+from custody.wire.jobs import Job, KeyHolders
+from custody.wire.signed_bytes import (
+    DEALING_TYPE,
+    IMPORT_KEY_TYPE,
+    BadSignedBytes,
+    PinnedKeys,
+    SignedBytes,
+    signing_key_id,
+)
+from custody.wire.tickets import Ticket
+
+Statement = TypeVar("Statement", bound=Model)
+
+
+def require_import_keys(
+    job: Job,
+    holders: KeyHolders,
+    signed_by: bytes | None,
+    identities: Mapping[str, bytes],
+    now: datetime,
+) -> dict[str, ImportKeyStatement]:
+    """Return the import key of each signer of the new group. Raise Denied or Failed.
+
+    ``signed_by``: the application whose signature this signer has verified. A new signer that has
+    not pinned the application states none.
+    """
+    found: dict[str, ImportKeyStatement] = {}
+    for signed in job.evidence:
+        name, said = open_statement(IMPORT_KEY_TYPE, signed, ImportKeyStatement, identities)
+        right = ImportKeyStatement(
+            import_id=job.request_id,
+            application=said.application,
+            scheme=job.key.scheme,
+            curve=job.key.curve,
+            protection=Protection.MPC,
+            wrapping=Wrapping.HPKE,
+            import_key=said.import_key,
+            expires_at=said.expires_at,
+            group=holders.group,
+            threshold=holders.threshold,
+            signers=list(holders.signers),
+            node=name,
+        )
+        if name not in holders.signers or said != right:
+            raise Denied("bad_evidence", f"{name} has made an import key for something else")
+        if said.application not in (None, signed_by):
+            raise Denied("bad_evidence", f"{name} has made an import key for another application")
+        if name in found:
+            raise Denied("bad_evidence", f"{name} has stated two import keys")
+        if said.expires_at <= now:
+            raise Failed("no_import_key", f"the import key of {name} has expired", transient=True)
+        found[name] = said
+    missing = [name for name in holders.signers if name not in found]
+    if missing:
+        raise Denied("bad_evidence", f"{', '.join(missing)} has not stated an import key")
+    return found
+
+
+def require_dealings(job: Job, ticket: Ticket, identities: Mapping[str, bytes]) -> list[Dealing]:
+    """Return the dealings of t signers of the copied key, in order of their index. Raise Failed.
+
+    All t state the same old set, and at least one of them is honest: so they state it rightly.
+    """
+    said = [
+        open_statement(DEALING_TYPE, signed, Dealing, identities, "bad_dealing")[1]
+        for signed in job.evidence
+    ]
+    if not said:
+        raise Denied("bad_evidence", "there are no dealings")
+    for each in said:
+        wrong = _difference(each, job, ticket)
+        if wrong is not None:
+            raise bad_dealing(f"the dealing of {each.signer} is for another {wrong}", each.signer)
+    if any(each.agreed != said[0].agreed for each in said):
+        raise bad_dealing("the dealers state different facts of the key that they deal")
+    if [each.index for each in said] != list(said[0].quorum):
+        raise Denied("bad_evidence", "the dealings are not those of one quorum, in order")
+    return said
+
+
+def _difference(said: Dealing, job: Job, ticket: Ticket) -> str | None:
+    """Name the first fact in which a dealing is not for the copy; None if it is for the copy."""
+    holders = KeyHolders(
+        group=ticket.group, threshold=ticket.threshold, signers=tuple(ticket.signers)
+    )
+    for name, found, wanted in (
+        ("key", said.key_id, job.copied_from),
+        ("copy", said.copy_id, ticket.key_id),
+        ("protocol", said.protocol, ticket.protocol),
+        ("public key", said.public_key, job.key.public_key),
+        ("group", said.holders, holders),
+    ):
+        if found != wanted:
+            return name
+    return None
+
+
+def open_statement(
+    payload_type: str,
+    signed: SignedBytes,
+    model: type[Statement],
+    identities: Mapping[str, bytes],
+    code: str = "bad_evidence",
+) -> tuple[str, Statement]:
+    """Return a pinned signer and what it has stated under its identity key. Raise Denied."""
+    by_key = {signing_key_id(key): (name, key) for name, key in identities.items()}
+    name, key = by_key.get(signed.signing_key_id, (None, None))
+    if name is None or key is None:
+        raise Denied("bad_evidence", f"a statement under {signed.signing_key_id}: not pinned here")
+    try:
+        said = model.model_validate_json(PinnedKeys([key]).open(payload_type, signed))
+    except BadSignedBytes:
+        raise Denied("bad_evidence", f"{name} has not signed the statement") from None
+    except ValidationError as error:
+        if code == "bad_dealing":
+            raise bad_dealing(f"{name}'s dealing has {error.error_count()} faults", name) from None
+        raise Denied("bad_evidence", f"{name} has signed a malformed statement") from None
+    if name not in (getattr(said, "node", None), getattr(said, "signer", None)):
+        raise Denied("bad_evidence", f"{name} has signed a statement of another signer")
+    return name, said
+
+
+def bad_dealing(what: str, *culprits: str) -> Failed:
+    """Return a failure that names the dealers: the next attempt takes others."""
+    return Failed("bad_dealing", what, transient=True, culprits=culprits)
+
+
+def names(dealings: Sequence[Dealing]) -> dict[int, str]:
+    """Return the dealers by index."""
+    return {each.index: each.signer for each in dealings}

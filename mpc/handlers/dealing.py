@@ -1,0 +1,140 @@
+"""Jobs of kind DealShares: this signer's part of a key, dealt to the signers of another group.
+
+The mathematics: docs/adr/0036-import-and-copy-of-shares.md.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from custody.node.errors import Denied, Failed
+from custody.node.handlers import Handled, Work
+from custody.node.stored_key import require_same_key
+from custody.node.wanted import wanted_copy
+from custody.wire.dealings import Dealing
+from custody.wire.hybrid_keys import HybridPublicKey
+from custody.wire.import_sealing import SplitImport
+from custody.wire.imports import ImportKeyStatement
+from custody.wire.jobs import Job, KeyHolders
+from custody.wire.outcomes import DealtShares
+from custody.wire.signed_bytes import DEALING_TYPE, SigningKey
+from mpc._native import LocalMisuse, deal
+from mpc.ceremonies.admission import Admission
+from mpc.ceremonies.tickets import Quorum, require_signers
+from mpc.handlers.certainty import require_certain
+from mpc.handlers.copy_evidence import require_import_keys
+from mpc.shares.shares import Shares
+from mpc.shares.stored_share import StoredShare
+
+
+@dataclass(frozen=True)
+class DealShares:
+    """Seals one sub-share to the import key of each new signer, and signs what it has dealt.
+
+    The owner's locks decide as about a signature. The new signers are those of the request, pinned
+    on this host, and their threshold is not below the owner's lowest.
+    """
+
+    carries_request: ClassVar[bool] = True
+    asks_gate: ClassVar[bool] = True
+    admission: Admission
+    shares: Shares
+    signer: SigningKey
+
+    async def handle(self, work: Work) -> Handled:
+        job = work.job
+        holders = wanted_copy(job)
+        if job.copied_from is not None:
+            raise Denied("malformed_job", "a DealShares job is about the key that is copied")
+        quorum = await self.admission.quorum()
+        require_signers(quorum, holders.threshold, holders.signers)
+        import_keys = require_import_keys(
+            job, holders, work.signed_by, quorum.identities, datetime.now(UTC)
+        )
+        stored = await self._share_in_use(job)
+        dealing = await self._deal(job, stored, quorum, import_keys)
+        signed = self.signer.sign(DEALING_TYPE, dealing.model_dump_json().encode())
+        return Handled(
+            result=DealtShares(dealing=signed),
+            audit={
+                "public_key": stored.public_key.hex(),
+                "ceremony": str(stored.ceremony),
+                "copy": str(dealing.copy_id),
+                "group": holders.group,
+            },
+        )
+
+    async def _share_in_use(self, job: Job) -> StoredShare:
+        """Return the share of the set that the job names. Raise Failed for any other."""
+        stored = await self.shares.active(job.key.id)
+        if stored is None:
+            raise Failed("no_share", "this signer has no share of the key in use", transient=True)
+        require_certain(stored)
+        require_same_key(stored.key, job)
+        if stored.ceremony != job.ceremony:
+            raise Failed(
+                "wrong_generation",
+                f"this signer uses the share set {stored.ceremony}, not {job.ceremony}",
+                transient=True,
+                shares=stored.set,
+            )
+        return stored
+
+    async def _deal(
+        self,
+        job: Job,
+        stored: StoredShare,
+        quorum: Quorum,
+        import_keys: Mapping[str, ImportKeyStatement],
+    ) -> Dealing:
+        holders, dealers = job.holders, list(job.dealers or ())
+        assert holders is not None  # wanted_copy sees to it
+        share = await self.shares.open(stored)
+        try:
+            dealt = await asyncio.to_thread(
+                deal, share, dealers, holders.threshold, len(holders.signers)
+            )
+        except LocalMisuse as error:
+            raise Denied("malformed_job", f"these signers cannot deal together: {error}") from None
+        split = SplitImport(
+            import_id=job.request_id,
+            group=holders.group,
+            threshold=holders.threshold,
+            signers=holders.signers,
+            algorithm=job.key.algorithm,
+            public_key=stored.public_key,
+            commitments=dealt.commitments,
+            chain_code=stored.chain_code,
+        )
+        sub_shares = dealt.sub_shares
+        return Dealing(
+            key_id=stored.key_id,
+            copy_id=job.request_id,
+            share_set_id=stored.ceremony,
+            generation=stored.generation,
+            protocol=stored.protocol,
+            public_key=stored.public_key,
+            chain_code=stored.chain_code,
+            imported=stored.is_imported,
+            dealt_by=KeyHolders(
+                group=stored.group, threshold=stored.threshold, signers=stored.signers
+            ),
+            verifying_shares=tuple(share.verifying_shares[i] for i in _indices(stored)),
+            quorum=tuple(dealers),
+            holders=holders,
+            signer=quorum.me,
+            index=stored.index,
+            commitments=dealt.commitments,
+            sealed={
+                name: HybridPublicKey(import_keys[name].import_key).seal(
+                    sub_shares[index], split.sealed_for(name)
+                )
+                for index, name in enumerate(holders.signers, 1)
+            },
+        )
+
+
+def _indices(stored: StoredShare) -> range:
+    return range(1, len(stored.signers) + 1)
