@@ -137,12 +137,17 @@ def check_signature(key: Key, wanted: Wanted, signature: Signature) -> None:
         _check_encoded(key, wanted, digest, signature.signature)
 
 
+def _family(key: Key) -> Network | None:
+    """Return the main network whose rules the key's messages follow."""
+    return None if key.network is None else known(key.network).family
+
+
 def expected_digest(key: Key, wanted: Wanted) -> bytes | None:
     if key.scheme is Scheme.EDDSA:
         return None
     if wanted.kind == "Hash":
         return wanted.content
-    match key.network:
+    match _family(key):
         case Network.ETHEREUM:
             return bytes(defunct_hash_message(primitive=wanted.content))
         case Network.BITCOIN:
@@ -180,7 +185,7 @@ def _check_schnorr(key: Key, public_key: bytes, wanted: Wanted, signature: Signa
     assert made.recid is None
     point = S256Point.parse_bip340(public_key)
     assert point.verify_schnorr(signature.digest, SchnorrSignature.parse(made.r + made.s))
-    if key.network is Network.BITCOIN and wanted.kind == "Message":
+    if _family(key) is Network.BITCOIN and wanted.kind == "Message":
         address = P2TRScriptPubKey(public_key).address()
         check_taproot_message(address, wanted.content, made.encoded)
         return
@@ -203,7 +208,7 @@ def _check_ecdsa(curve: Curve, public_key: bytes, digest: bytes, made: Signature
 
 
 def _check_encoded(key: Key, wanted: Wanted, digest: bytes, made: SignatureResult) -> None:
-    if key.network is Network.ETHEREUM:
+    if _family(key) is Network.ETHEREUM:
         assert made.encoded == made.r + made.s + bytes([27 + (made.recid or 0)])
         if wanted.kind == "Message":
             assert key.public_key is not None
@@ -212,7 +217,7 @@ def _check_encoded(key: Key, wanted: Wanted, digest: bytes, made: SignatureResul
             )
             point = eth_keys.PublicKey.from_compressed_bytes(key.public_key)
             assert signer == point.to_checksum_address()
-    elif key.network is Network.BITCOIN and wanted.kind == "Message":
+    elif _family(key) is Network.BITCOIN and wanted.kind == "Message":
         header = made.encoded[0]
         assert header == 39 + (made.recid or 0)
         compact = bytes([header - 8]) + made.encoded[1:]  # all that bitcoinlib knows
