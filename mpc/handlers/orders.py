@@ -119,7 +119,7 @@ class ActivateKey:
         made_for = stored.made_for or told_by_others(promises, quorum.me)
         attestation = self._attest(job, stored, made_for, quorum.me)
         rows = [] if stored.is_active else [self.shares.activate_row(stored, made_for)]
-        if rows and stored.is_imported:
+        if rows and stored.was_dealt:
             rows.append(self.import_keys.erase_row(stored.key_id))
         return Handled(
             result=ActivatedShare(attestation=attestation),

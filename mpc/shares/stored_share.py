@@ -146,6 +146,12 @@ class StoredShare:
         return self.made_for is not None and self.made_for.imported
 
     @property
+    def was_dealt(self) -> bool:
+        """Return whether the key was made with an import key: it was imported, or is a copy."""
+        is_copy = self.made_for is not None and self.made_for.copied_from is not None
+        return self.is_imported or is_copy
+
+    @property
     def unproved_with(self) -> tuple[str, ...]:
         """Return the other signers that it has not signed with yet."""
         signed = {*self.proved_with, self.signers[self.index - 1]}
