@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from base64 import b64decode
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ RFC_8410 = """-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
 -----END PRIVATE KEY-----
 """
+RFC_8410_DER = b64decode("".join(RFC_8410.splitlines()[1:-1]))
 RFC_8410_V2 = """-----BEGIN PRIVATE KEY-----
 MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
 oB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB
@@ -278,8 +280,8 @@ def test_a_file_must_have_one_whole_private_key(text):
         "not a key",
         RFC_8410.replace("MC4C", "MC4!"),
         RFC_8410.replace("MC4C", "MC4D"),
-        openssl("genpkey", "-algorithm", "ed25519", "-outform", "DER")[:-1],
-        openssl("genpkey", "-algorithm", "ed25519", "-outform", "DER") + b"\0",
+        RFC_8410_DER[:-1],
+        RFC_8410_DER + b"\0",
         b"\x30\x80",  # the indefinite length of BER
         b"\x30\x04\x30\x80\x04\x00",
         b"\x30\x08\x30\x04\x06\x00\x05\x00\x04\x00",
