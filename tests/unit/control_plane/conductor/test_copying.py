@@ -173,3 +173,17 @@ def test_one_new_signer_that_cannot_ends_it():
 def test_bans_of_the_old_key_keep_nobody_from_dealing_or_from_the_new_group():
     banned = frozenset({frozenset(("a", "b")), frozenset(("a", "c")), frozenset(("b", "c"))})
     assert next_step(prepared(), bans=banned).kind is JobKind.DEAL_SHARES
+
+
+def test_new_signers_that_are_away_before_they_have_import_keys_are_waited_for():
+    reason = paused(plan(without(copy(prepared("c")), "d", "e"), 0.5).decision)
+    assert "away: d, e" in reason.text
+
+
+def test_dealings_wait_until_all_new_signers_are_there_and_have_a_free_slot():
+    steps = prepared(), dealing("a", "b")
+    assert "away: e" in paused(plan(without(copy(*steps), "e"), 0.5).decision).text
+    busy = {**copy().members, "e": Member(free=0)}
+    assert paused(plan(copy(*steps, members=busy), 0.5).decision)
+    free = {**copy().members, "e": Member(free=1)}
+    assert next_step(*steps, members=free).kind is JobKind.COPY_KEY
