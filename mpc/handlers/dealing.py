@@ -50,10 +50,10 @@ class DealShares:
             raise Denied("malformed_job", "a DealShares job is about the key that is copied")
         quorum = await self.admission.quorum()
         require_signers(quorum, holders.threshold, holders.signers)
+        stored = await self._share_in_use(job)
         import_keys = require_import_keys(
             job, holders, work.signed_by, quorum.identities, datetime.now(UTC)
         )
-        stored = await self._share_in_use(job)
         dealing = await self._deal(job, stored, quorum, import_keys)
         signed = self.signer.sign(DEALING_TYPE, dealing.model_dump_json().encode())
         return Handled(

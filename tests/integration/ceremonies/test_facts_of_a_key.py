@@ -25,7 +25,12 @@ ONE, TWO, THREE = NAMES[:3]
 IN_USE = (JobKind.SIGN, JobKind.APPROVE, JobKind.REFRESH_KEY, JobKind.REPAIR_SHARE)
 """Kinds about the set in use; of the others, these are about a set that all have promised:"""
 PROMISED = (JobKind.ACTIVATE_KEY, JobKind.DISCARD)
-NEW_KEYS = (JobKind.GENERATE_KEY, JobKind.PREPARE_IMPORT, JobKind.IMPORT_KEY)
+NEW_KEYS = (
+    JobKind.GENERATE_KEY,
+    JobKind.PREPARE_IMPORT,
+    JobKind.IMPORT_KEY,
+    JobKind.COPY_KEY,
+)
 ERASING = (JobKind.ABANDON, JobKind.DISCARD)
 
 
@@ -59,6 +64,8 @@ def order_of(kind: JobKind, key: Key, new: Key, evidence: list[SignedBytes]) -> 
             return orders.discard(new, new.shares, evidence)
         case JobKind.ARCHIVE_KEY | JobKind.UNARCHIVE_KEY:
             return orders.archive(key.reference(), undo=kind is JobKind.UNARCHIVE_KEY)
+        case JobKind.DEAL_SHARES:
+            return orders.deal(key, orders.copy_of(key, 2, key.signers), key.quorum, ())
     raise AssertionError(f"{kind.value} is not in this test")
 
 
@@ -120,6 +127,8 @@ def ticket_lie(order: Order, changes: dict[str, object]) -> Order:
 def expected(kind: JobKind, fact: str) -> str | None:
     """The code; None where the fact is none of the order's."""
     if fact == "root and path" and kind not in CHILD_KINDS:
+        return "malformed_job"
+    if fact == "public key: none" and kind is JobKind.DEAL_SHARES:
         return "malformed_job"
     if fact == "public key: none" and kind in ERASING:
         return None
