@@ -155,7 +155,7 @@ class Failed(Ended):
 
 def _name(resource: Resource) -> str:
     kind = resource.kind if isinstance(resource, KeyChange) else type(resource).__name__
-    return f"{kind.lower()} {resource.id}"
+    return f"{str(kind).lower()} {resource.id}"
 
 
 _BY_CODE: dict[str, type[Refused]] = {

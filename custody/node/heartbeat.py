@@ -171,4 +171,4 @@ class Heartbeat:
 
 def _gist(health: NodeHealth) -> tuple[str, bool, tuple[str, ...]]:
     """Return the facts whose change is reported at once."""
-    return health.status, health.works, health.warnings
+    return health.status.value, health.works, health.warnings

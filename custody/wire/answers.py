@@ -4,6 +4,7 @@ Only answers are read tolerantly. Requests, signed payloads and configuration st
 ignored field could change the effect.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
@@ -28,30 +29,42 @@ class Answer(Model):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class Unknown(str):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unknown:
     """A value that this version does not know, with the server's text.
 
-    An Unknown is equal to its text, as a member of a StrEnum is: ``key.network == "Cardano"``.
+    An Unknown is equal to its text, as a member of a StrEnum is: ``key.network == "Cardano"``. It
+    is not a string, and is never equal to a member of an enum. Otherwise an import that a service
+    shows as "Signed" would pass for a success, which ``SignatureStatus.SIGNED`` is.
     """
 
-    __slots__ = ()
-
-    @property
-    def value(self) -> str:
-        """Return the text, as a member of an enum does."""
-        return str(self)
+    value: str
 
     @property
     def is_final(self) -> bool:
         """Return False: an unknown status may not be final."""
         return False
 
+    def __eq__(self, other: object) -> bool:
+        # A member of a StrEnum is a string, and asks this method because Unknown is not one.
+        if isinstance(other, Unknown):
+            return self.value == other.value
+        return type(other) is str and self.value == other
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __str__(self) -> str:
+        return self.value
+
     def __repr__(self) -> str:
         return f"Unknown({self.value!r})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_after_validator_function(cls._read, handler(str))
+        return core_schema.with_info_after_validator_function(
+            cls._read, handler(str), serialization=core_schema.to_string_ser_schema()
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -69,7 +69,7 @@ class ControlPlane:
         if self.hangs:
             await asyncio.Event().wait()
         self.last = request
-        self.told.put_nowait(request.health.status)
+        self.told.put_nowait(request.health.status.value)
         return HeartbeatResponse(node="node-1", group="hsm", time=datetime.now(UTC))
 
 
