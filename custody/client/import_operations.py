@@ -12,7 +12,7 @@ from custody.wire.algorithms import AddressType, Network, Protection, Store
 from custody.wire.imports import ImportedKey, ImportKeyStatement
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import CreateImport, CreateKey, CreateWallet
-from custody.wire.resources import Import, Key, Wallet
+from custody.wire.resources import Import, ImportStatus, Key, Wallet
 
 
 def import_wallet(
@@ -95,7 +95,10 @@ def _sealed(
     call = replace(
         wish("/v1/imports", Wish(Endpoint.IMPORTS, body), Import), needs_pinned_nodes=True
     )
-    found = yield from until_final(call, lambda each: _import(each.id), wait or DEFAULT_WAIT)
+    patience = wait if wait > 0 else DEFAULT_WAIT
+    found = yield from until_final(call, lambda each: _import(each.id), patience)
+    if found.status is not ImportStatus.READY:  # a second lock: the key goes to these statements
+        raise UnexpectedAnswer(f"import {found.id} is {found.status.value}, not Ready")
     statements = [
         ImportKeyStatement.model_validate_json(signed.payload) for signed in found.statements
     ]

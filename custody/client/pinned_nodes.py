@@ -101,7 +101,7 @@ class AttestedKeys:
                 raise
             wish = call.wish or wish
             answer = yield call
-            if isinstance(answer, Import) and answer.status is ImportStatus.READY:
+            if isinstance(answer, Import) and _has_import_keys(answer):
                 self._check_import(answer, wish)
             if call.method in ("GET", "PATCH") and isinstance(answer, Wallet | Key):
                 _require_id(call, answer)
@@ -171,6 +171,11 @@ class AttestedKeys:
             )
         except ValueError as error:
             raise NotAttested(f"key {key.id}: {error}") from None
+
+
+def _has_import_keys(found: Import) -> bool:
+    """Return True also for a status other than Ready: only this check decides what is sealed to."""
+    return bool(found.statements) or found.status is ImportStatus.READY
 
 
 def checked_without_pins(calls: Calls[Answer]) -> Calls[Answer]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from custody.client.calls import Call, Calls
 from custody.client.errors import Failed, NotFinal, Rejected
+from custody.wire.answers import Unknown
 from custody.wire.resources import (
     ChangeStatus,
     Import,
@@ -59,7 +60,10 @@ def until_final(
 
 def _is_final(resource: Wallet | Key | Signature | KeyChange | Import) -> bool:
     """Return whether there is a result. Raise Rejected or Failed if there never will be."""
-    match resource.status:
+    status = resource.status
+    if isinstance(status, Unknown):
+        return False
+    match status:
         case SignatureStatus.REJECTED | ChangeStatus.REJECTED:
             raise Rejected(resource)
         case SignatureStatus.FAILED | KeyStatus.FAILED | ChangeStatus.FAILED | ImportStatus.FAILED:

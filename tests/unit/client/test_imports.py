@@ -1,21 +1,30 @@
 """Imports by the client, against a control plane that lies."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from custody.client.errors import NotAttested
+from custody.client.errors import Failed, NotAttested, NotFinal
 from custody.client.import_operations import import_key
 from custody.client.importing.private_key import PrivateKey
 from custody.client.pinned_nodes import AttestedKeys, checked_without_pins
 from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.answers import read_answer
 from custody.wire.attestations import PinnedNodes
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import CreateKey
-from custody.wire.resources import Import, Key
+from custody.wire.resources import (
+    ChangeStatus,
+    Import,
+    ImportStatus,
+    Key,
+    KeyStatus,
+    SignatureStatus,
+)
 from custody.wire.signed_bytes import IMPORT_KEY_TYPE, SigningKey
 from tests.unit.wire.example_keys import seeded
 from tests.unit.wire.protocol_examples import IMPORT_STATEMENT, NODE, NODE_SIGNER
@@ -49,9 +58,9 @@ def _json(statement: ImportKeyStatement) -> bytes:
     return statement.model_dump_json().encode()
 
 
-def next_body(answer: Any) -> CreateKey:
+def next_body(answer: Any, wait: float = 0) -> CreateKey:
     """Let the client ask for an import, answer, and return the body that it then sends."""
-    calls = AttestedKeys(PINS).checked(import_key(MINE, wait=0))
+    calls = AttestedKeys(PINS).checked(import_key(MINE, wait=wait))
     first = next(calls)
     assert (first.path, first.needs_pinned_nodes) == ("/v1/imports", True)
     second = calls.send(answer)
@@ -80,6 +89,45 @@ def test_a_key_is_sealed_to_the_pinned_node():
 def test_nothing_is_sealed_to_an_import_key_of_the_control_plane(answer, why):
     with pytest.raises(NotAttested, match=why):
         next_body(answer)
+
+
+def with_status(answer: Import, status: str) -> Import:
+    """Return the answer as the client reads it when the service names this status."""
+    shown = {**json.loads(answer.model_dump_json()), "status": status}
+    return read_answer(Import, json.dumps(shown).encode())
+
+
+OTHER_STATUSES = sorted(
+    {
+        *(each.value for kind in (KeyStatus, SignatureStatus, ChangeStatus) for each in kind),
+        *(each.value for each in ImportStatus if each is not ImportStatus.READY),
+        "Later",
+    }
+)
+
+
+@pytest.mark.parametrize("status", OTHER_STATUSES)
+@pytest.mark.parametrize("wait", [0, -1, 1e-9])
+def test_nothing_is_sealed_to_an_import_that_is_shown_with_another_status(status, wait):
+    """The client asks again, or raises. It never sends a key, to whomever the import keys are."""
+    with pytest.raises(NotAttested, match="not pinned"):
+        next_body(with_status(shown_import(LIAR), status), wait)
+    calls = AttestedKeys(PINS).checked(import_key(MINE, wait=wait))
+    next(calls)
+    try:
+        following = calls.send(with_status(shown_import(NODE_SIGNER), status))
+    except (Failed, NotFinal):
+        return
+    assert (following.method, following.body) == ("GET", None)
+
+
+@pytest.mark.parametrize("status", [each.value for each in ImportStatus])
+def test_nothing_is_sealed_to_an_import_without_statements(status):
+    empty = shown_import(NODE_SIGNER).model_copy(update={"statements": ()})
+    calls = AttestedKeys(PINS).checked(import_key(MINE, wait=1e-9))
+    next(calls)
+    with pytest.raises((NotAttested, Failed, NotFinal)):
+        calls.send(with_status(empty, status))
 
 
 def test_nothing_is_asked_without_pins():
