@@ -85,7 +85,7 @@ def make(
     """Make the key of an import on the token, and open a made-up key with it.
 
     Return the public half and the way in which the token opens. Raise HsmFailure or SessionLost;
-    then there is no such key.
+    the new key is then destroyed.
     """
     with writable(session) as second:
         pair = generate(second, protection, store=True, label=label, id=import_id.bytes)

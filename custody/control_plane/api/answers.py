@@ -69,3 +69,12 @@ def body(schema: str | Mapping[str, Any], **examples: Mapping[str, Any]) -> dict
             "content": {"application/json": {"schema": described, "examples": named}},
         }
     }
+
+
+UPDATE_METADATA_BODY = body(
+    "UpdateMetadata",
+    name={"name": "Treasury"},
+    tags={"tags": ["customer:42", "cold"]},
+    remove_both={"name": None, "tags": None},
+)
+"""The body of PATCH in the OpenAPI document, the same for wallets and keys."""

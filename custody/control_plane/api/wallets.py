@@ -10,6 +10,7 @@ from custody.control_plane.access.scopes import Scope
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.api import derivation, key_creation
 from custody.control_plane.api.answers import (
+    UPDATE_METADATA_BODY,
     WITH_BODY,
     WITH_PLAIN_BODY,
     answer,
@@ -165,12 +166,7 @@ def router(services: Services) -> APIRouter:
         summary="Change a wallet's name or tags",
         response_model=Wallet,
         responses=problems(*WITH_PLAIN_BODY, Code.NOT_FOUND),
-        openapi_extra=body(
-            "UpdateMetadata",
-            name={"name": "Treasury"},
-            tags={"tags": ["customer:42", "cold"]},
-            remove_both={"name": None, "tags": None},
-        ),
+        openapi_extra=UPDATE_METADATA_BODY,
     )
     async def update_wallet(request: Request, caller: creator, wallet_id: UUID) -> Response:
         """A JSON merge patch (RFC 7396): what is left out stays, `null` removes it.
