@@ -141,8 +141,7 @@ class AttestedKeys:
         is_its = wallet.signer_group in (None, key.signer_group)
         if told != (key.id, key.store) or not is_its:
             raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
-        if wallet.network != key.network:
-            _require_added(wallet, key)
+        _require_wallet_of(wallet, key)
         if key.public_key is None:
             raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
         self._check_key(key, wallet)
@@ -192,19 +191,21 @@ def checked_without_pins(calls: Calls[Answer]) -> Calls[Answer]:
         answer = yield call
 
 
-def _require_added(wallet: Wallet, key: Key) -> None:
-    """Raise NotAttested unless a wallet may be a further wallet of the key, on another network.
+def _require_wallet_of(wallet: Wallet, key: Key) -> None:
+    """Raise NotAttested unless the wallet's id follows from the key and the wallet's network.
 
-    Nodes attest the key alone. So its id follows from the key, and it has no external id that could
-    be another wallet's.
+    Nodes attest the key alone. Without this check, a wallet that was asked for by its id could be
+    shown with another key of the application. A further wallet, on another network than the key's,
+    has no external id that could be another wallet's.
     """
     try:
         network = known(wallet.network)
     except ValueError as error:
         raise NotAttested(f"wallet {wallet.id}: {error}") from None
-    if wallet.id != wallet_id_of(key.id, network):
+    is_added = network is not key.network
+    if wallet.id != wallet_id_of(key.id, network if is_added else None):
         raise NotAttested(f"wallet {wallet.id} is not the wallet of key {key.id} on {network}")
-    if wallet.external_id is not None:
+    if is_added and wallet.external_id is not None:
         raise NotAttested(f"wallet {wallet.id} of key {key.id} was added, and has an external_id")
 
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -61,7 +60,7 @@ from tests.unit.wire.test_attestations import (
     signed,
 )
 
-WALLET_ID = UUID("0e8a7c56-2f1d-4f7b-b0a9-3c5d7e9f1a33")
+WALLET_ID = wallet_id_of(KEY_ID)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER_ADDRESS = address_of(Network.ETHEREUM, ECDSA_SECP256K1, OTHER_KEY)
 
@@ -124,7 +123,9 @@ CHILD_KEY = MPC_KEY.model_copy(
         "chain_code": CHILD.chain_code,
     }
 )
-CHILD_WALLET = MPC_WALLET.model_copy(update={"key_id": CHILD.id, "address": CHILD.address})
+CHILD_WALLET = MPC_WALLET.model_copy(
+    update={"id": wallet_id_of(CHILD.id), "key_id": CHILD.id, "address": CHILD.address}
+)
 
 
 def run(
@@ -152,7 +153,7 @@ def test_what_the_nodes_attest_is_handed_out():
     assert run(operations.get_key(KEY_ID)) == KEY
     assert run(operations.get_wallet(WALLET_ID), MPC_WALLET, MPC_KEY) == MPC_WALLET
     assert run(operations.get_key(KEY_ID), key=MPC_KEY) == MPC_KEY
-    assert run(operations.get_wallet(WALLET_ID), CHILD_WALLET, CHILD_KEY) == CHILD_WALLET
+    assert run(operations.get_wallet(CHILD_WALLET.id), CHILD_WALLET, CHILD_KEY) == CHILD_WALLET
     assert run(operations.get_key(CHILD.id), key=CHILD_KEY) == CHILD_KEY
 
 
@@ -201,6 +202,17 @@ def test_a_wallet_that_was_added_is_not_handed_out_with(lie):
     wallet = SEPOLIA.model_copy(update=lie)
     with pytest.raises(NotAttested):
         run(operations.get_wallet(wallet.id), wallet)
+
+
+@pytest.mark.parametrize("asked", [wallet_id_of(OTHER_ID), SEPOLIA.id, OTHER_ID], ids=str)
+def test_a_wallet_is_not_handed_out_under_the_id_of_another_wallet(asked):
+    """Each is of a key of this application, and its nodes attest each of the keys."""
+    wallet = WALLET.model_copy(update={"id": asked})
+    with pytest.raises(NotAttested, match=f"is not the wallet of key {KEY_ID} on Ethereum"):
+        run(operations.get_wallet(asked), wallet)
+    child = CHILD_WALLET.model_copy(update={"id": asked})
+    with pytest.raises(NotAttested, match=f"is not the wallet of key {CHILD.id} on Ethereum"):
+        run(operations.get_wallet(asked), child, CHILD_KEY)
 
 
 def test_a_wallet_that_was_added_is_none_that_a_request_creates():
