@@ -335,6 +335,7 @@ def copy_key(
     """Have the signers of a key hand it on to another signer group, and wait for the new key.
 
     It has an id of its own, and the same public key and address. The old signers keep their shares.
+    With pinned nodes, both groups must be pinned, and NotAttested is raised for another key.
     Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed, and
     UnexpectedAnswer for a new key that is another key.
     """

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError
 
+from custody.client.as_asked import derivation, require_as_asked, require_asked_id
 from custody.client.calls import Answer, Call, Calls, Wish, get
 from custody.client.errors import Ended, NotAttested, NotFinal
 from custody.wire.algorithms import Algorithm
@@ -19,11 +20,12 @@ from custody.wire.derivation import child_public_key, parse_path
 from custody.wire.encoding import Base64Bytes, Model
 from custody.wire.import_attestations import AskedImport, check_import
 from custody.wire.jobs import wallet_id_of
-from custody.wire.requests import CreateImport, CreateKey, CreateWallet, DeriveKey
+from custody.wire.requests import CreateImport
 from custody.wire.resources import Import, ImportStatus, Key, Wallet
+from custody.wire.statements import Attestation
 
-AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
-"""What a request for a key says, and its answer must say again."""
+AS_COPIED = ("scheme", "curve", "network", "public_key", "chain_code", "imported")
+"""Facts of a key that its copies have, too."""
 
 
 class _SignerGroup(Model):
@@ -111,9 +113,9 @@ class AttestedKeys:
         if isinstance(found, Wallet):
             yield from self._check_wallet(found, wish)
         elif isinstance(found, Key):
-            _require_as_asked(found, wish)
-            _require_asked_id(found, wish)
-            self._check_key(found, None)
+            require_as_asked(found, wish)
+            require_asked_id(found, wish)
+            yield from self._check_key(found, None)
             yield from self._check_child(found, wish)
 
     def _check_import(self, found: Import, wish: Wish | None) -> None:
@@ -131,12 +133,12 @@ class AttestedKeys:
             raise NotAttested(f"import {found.id}: {error}") from None
 
     def _check_wallet(self, wallet: Wallet, wish: Wish | None) -> Calls[None]:
-        _require_as_asked(wallet, wish)
+        require_as_asked(wallet, wish)
         if wallet.address is None:
             return
-        _require_asked_id(wallet, wish)
+        require_asked_id(wallet, wish)
         key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
-        _require_as_asked(key, wish)
+        require_as_asked(key, wish)
         told = (wallet.key_id, wallet.store)
         is_its = wallet.signer_group in (None, key.signer_group)
         if told != (key.id, key.store) or not is_its:
@@ -144,28 +146,60 @@ class AttestedKeys:
         _require_wallet_of(wallet, key)
         if key.public_key is None:
             raise NotAttested(f"wallet {wallet.id} has an address, and its key no public key")
-        self._check_key(key, wallet)
+        yield from self._check_key(key, wallet)
         yield from self._check_child(key, wish)
 
     def _check_child(self, key: Key, wish: Wish | None) -> Calls[None]:
         """That a key which was to be derived is the child that was meant, and no other."""
-        asked = _derivation(wish)
+        asked = derivation(wish)
         if asked is None or key.public_key is None:
             return
         parent_id, path = asked
         parent = yield from get(f"/v1/keys/{parent_id}", Key)
         if parent.id != parent_id or parent.public_key is None or parent.chain_code is None:
             raise NotAttested(f"key {parent_id} is not shown with what its children follow from")
-        self._check_key(parent, None)
+        yield from self._check_key(parent, None)
+        if key.root != (parent.root or parent.id):  # a copy of the parent has children, too
+            raise NotAttested(f"key {key.id} is derived from another key than {parent_id}")
         child = child_public_key(parent.public_key, parent.chain_code, parse_path(path))
         if key.public_key != child:
             raise NotAttested(f"key {key.id} is not the child {path} of key {parent_id}")
 
-    def _check_key(self, key: Key, wallet: Wallet | None) -> None:
-        if key.public_key is None:
+    def _check_key(self, key: Key, wallet: Wallet | None) -> Calls[None]:
+        """Raise NotAttested unless the nodes attest the key, and a copy is what was copied."""
+        attested = self._attested(key, wallet)
+        if attested is None:
             return
+        seen = {attested.key_id}
+        while (origin_id := _copied_from(attested)) is not None:
+            if origin_id in seen:
+                raise NotAttested(f"key {origin_id} is attested as a copy of its own copy")
+            seen.add(origin_id)
+            origin = yield from get(f"/v1/keys/{origin_id}", Key)
+            attested = self._check_copy(attested, origin, origin_id)
+
+    def _check_copy(self, copy: Attestation, origin: Key, origin_id: UUID) -> Attestation:
+        """Return what the old signers attest of the key that was copied, if the copy is that key.
+
+        The new signers have the old group's threshold and signers from others. So their word alone
+        does not show that a copy is the same key: fewer than t old signers could have made it up.
+        """
+        attested = self._attested(origin, None)
+        if attested is None or (origin.id, attested.key_id) != (origin_id, origin_id):
+            raise NotAttested(f"key {origin_id}, which key {copy.key_id} copies, is not shown")
+        for name in AS_COPIED:
+            if getattr(copy, name) != getattr(attested, name):
+                raise NotAttested(
+                    f"key {copy.key_id} is a copy of key {origin_id}, and has another {name}"
+                )
+        return attested
+
+    def _attested(self, key: Key, wallet: Wallet | None) -> Attestation | None:
+        """Return what the pinned nodes attest of the key, or of its root; None while Pending."""
+        if key.public_key is None:
+            return None
         try:
-            check_attestations(
+            return check_attestations(
                 key.attestations, _claimed(key, key.public_key, wallet), self._pinned
             )
         except ValueError as error:
@@ -209,15 +243,8 @@ def _require_wallet_of(wallet: Wallet, key: Key) -> None:
         raise NotAttested(f"wallet {wallet.id} of key {key.id} was added, and has an external_id")
 
 
-def _derivation(wish: Wish | None) -> tuple[UUID, str] | None:
-    """Return the parent and the path of a key to derive."""
-    match wish:
-        case Wish(request=CreateWallet(master_key=UUID() as parent, path=str(path))):
-            return parent, path
-        case Wish(request=DeriveKey(path=path), key_id=UUID() as parent):
-            return parent, path
-        case _:
-            return None
+def _copied_from(attested: Attestation) -> UUID | None:
+    return None if attested.made_for is None else attested.made_for.copied_from
 
 
 def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
@@ -246,40 +273,3 @@ def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
 def _require_id(call: Call[Any], found: Wallet | Key) -> None:
     if call.path.rpartition("/")[2] != str(found.id):
         raise NotAttested(f"{call.path} shows another one, {found.id}")
-
-
-def _require_asked_id(found: Wallet | Key, wish: Wish | None) -> None:
-    """Raise NotAttested for a key that was made for another request of this application.
-
-    Of what is derived, root and path say that: a child has the name under which it was first
-    derived.
-    """
-    is_new = wish is not None and isinstance(wish.request, CreateWallet | CreateKey)
-    if wish is None or not is_new or _derivation(wish) is not None:
-        return
-    if found.external_id != wish.request.external_id:
-        raise NotAttested(
-            f"external_id: asked for {wish.request.external_id}, was given {found.external_id}"
-        )
-
-
-def _require_as_asked(found: Wallet | Key, wish: Wish | None) -> None:
-    """Raise NotAttested if the service gives another kind of key: it could be less safe."""
-    if wish is None or not isinstance(wish.request, CreateWallet | CreateKey):
-        return
-    asks_import = wish.request.imported is not None
-    if _derivation(wish) is None and found.imported != asks_import:
-        raise NotAttested(
-            f"{found.id} is shown as {'imported' if found.imported else 'generated'}, and the "
-            "request was for another kind of key"
-        )
-    for name in AS_ASKED:
-        asked, given = getattr(wish.request, name, None), getattr(found, name, None)
-        if asked is not None and hasattr(found, name) and asked != given:
-            raise NotAttested(f"{name}: asked for {asked}, was given {given}")
-    imported = wish.request.imported
-    public_key = found.public_key if isinstance(found, Key) else None
-    if imported is not None and public_key not in (None, imported.public_key):
-        raise NotAttested(f"key {found.id} has another public key than the imported key")
-    if isinstance(found, Key) and (found.scheme, found.curve) != wish.request.algorithm:
-        raise NotAttested(f"asked for a key of {wish.request.algorithm}, was given another")

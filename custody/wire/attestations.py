@@ -200,8 +200,12 @@ class PinnedNodes:
 
 def check_attestations(
     attestations: Sequence[SignedBytes], key: ClaimedKey, pinned: PinnedNodes
-) -> None:
-    """Raise Unattested unless pinned nodes attest every claimed fact of the key."""
+) -> Attestation:
+    """Return one of the attestations, if pinned nodes attest every claimed fact of the key.
+
+    For a derived key it is the root's. That a copy has the public key of the copied key is not
+    checked: a reader checks the attestations of that key, too, and compares. Raise Unattested.
+    """
     if not 1 <= len(attestations) <= MAX_SIGNERS:
         raise Unattested(f"there are {len(attestations)} attestations, not 1 to {MAX_SIGNERS}")
     found = [pinned.open(key.store, signed) for signed in attestations]
@@ -216,6 +220,7 @@ def check_attestations(
     _require_same_request(first, key, pinned.application)
     _require_same_holders(first, key)
     _require_address(key)
+    return first
 
 
 def _require_one_driver(found: list[Attestation], pinned: PinnedNodes) -> None:
@@ -260,6 +265,8 @@ def _require_same_request(
     if made_for.application != application:
         raise Unattested(_another_application(made_for.application, application))
     if key.root is not None:
+        if key.copied_from is not None:
+            raise Unattested(f"a derived key is shown as a copy of {key.copied_from}")
         return
     if made_for.copied_from != key.copied_from:
         raise Unattested(f"the key is attested as a copy of {made_for.copied_from}")
