@@ -140,6 +140,13 @@ def test_a_copy_is_compared_with_the_key_that_it_was_asked_of():
     with pytest.raises(UnexpectedAnswer, match="another public key"):
         asked.send(Key(**another))
 
+    pending = {**copy, "status": "Pending", "public_key": None, "protection": None}
+    for shown in (Key(**pending), Key(**copy)):
+        asked = operations.copy_key(KEY, "zurich", wait=0)
+        next(asked)
+        asked.send(Key(**fields))
+        assert finish(asked, shown) is shown
+
 
 def test_other_operations_change_a_group_that_has_a_name_or_say_how_a_field_must_be():
     """One that is added goes into POSTS, or has a reason to be repeatable of its own."""
