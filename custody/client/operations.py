@@ -162,8 +162,9 @@ def add_wallet(
 ) -> Calls[Wallet]:
     """Add a wallet of an Active key on another network. It is Active at once.
 
-    The network is of the same family as the key's, or has a bare key's algorithm. The key's wallet
-    on this network, if it has one, is returned. Raises InvalidRequest, KeyNotActive, NotFound.
+    The network is of the same family as the key's, and a test network if the key's is one; or it
+    has a bare key's algorithm. If the key has a wallet on this network, that one is returned.
+    Raises InvalidRequest, KeyNotActive, NotFound.
     """
     body = AddWallet(network=network, name=name, tags=list(tags) or None)
     wallet = yield from post(f"/v1/keys/{key_id}/wallets", body, Wallet)

@@ -32,6 +32,11 @@ class Network(StrEnum):
         """Return the main network: keys and messages of its test networks follow its rules."""
         return _FAMILY.get(self, self)
 
+    @property
+    def is_test(self) -> bool:
+        """Return True for a test network: its coins have no value."""
+        return self in _FAMILY
+
 
 _FAMILY = {
     Network.ETHEREUM_SEPOLIA: Network.ETHEREUM,
@@ -145,8 +150,12 @@ def may_have_wallet(key_network: Network | None, algorithm: Algorithm, network: 
     """Return True if a key may have a wallet on a network.
 
     ``key_network``: the network that the key was made for; None for a bare key. Any wallet of a key
-    that was made for a network is of the same family, so that messages mean the same on all.
+    that was made for a network is of the same family, so that messages mean the same on all. A key
+    for a test network has no wallet on the main network: a gate that sees a test network may allow
+    what it never allows with money.
     """
     if algorithm not in NETWORK_ALGORITHMS[network]:
         return False
-    return key_network is None or key_network.family is network.family
+    if key_network is None:
+        return True
+    return key_network.family is network.family and (network.is_test or not key_network.is_test)

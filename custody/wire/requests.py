@@ -164,7 +164,8 @@ class AddWallet(Metadata):
     """
 
     network: Network
-    """A network of the same family as the key's; for a bare key one with the key's algorithm."""
+    """A network of the same family as the key's, and a test network if the key's is one; for a bare
+    key one with the key's algorithm."""
 
 
 class RefreshKey(KeyRequest):

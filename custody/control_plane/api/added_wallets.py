@@ -44,9 +44,9 @@ def router(services: Services) -> APIRouter:
         """The key's address on another network. No new key: Active at once.
 
         The network must be of the same family as the key's, for example Ethereum and
-        EthereumSepolia. A bare key may have wallets on all networks of its algorithm. Messages
-        are signed by the rules of the key's own network. A second request for the same network
-        gets the same wallet.
+        EthereumSepolia. A key of a test network has none on the main network. A bare key may
+        have wallets on all networks of its algorithm. Messages are signed by the rules of the
+        key's own network. A second request for the same network gets the same wallet.
         """
         _, wanted = await body_of(request, _ADD_WALLET)
         key = await services.keys.get_active(caller, key_id)

@@ -156,6 +156,6 @@ def _no_such_wallet(key: Key, network: Network) -> ProblemError:
     return ProblemError(
         Code.INVALID_REQUEST,
         f"network: key {key.id} is {made_for} of {key.scheme.value}/{key.curve.value}, and cannot "
-        f"have a wallet on {network.value}. Choose a network of the same family as the key's, or "
-        "create a wallet with a key of its own.",
+        f"have a wallet on {network.value}. Choose another network of the key's family, which is "
+        "a test network if the key's is one, or create a wallet with a key of its own.",
     )

@@ -77,6 +77,18 @@ async def test_a_bare_key_has_wallets_on_the_networks_of_its_algorithm(
     assert "hash_function" in assert_problem(answer, 422, "not_signable")
 
 
+async def test_a_key_for_a_test_network_has_no_wallet_where_money_is(
+    api: httpx.AsyncClient, node: MemoryNode
+):
+    body = {"network": "BitcoinTestnet4", "store": "hsm"}
+    path = (await api.post("/v1/wallets", json=body)).headers["location"]
+    await node.work()
+    wallets = f"/v1/keys/{(await api.get(path)).json()['key_id']}/wallets"
+    refused = await api.post(wallets, json={"network": "Bitcoin"})
+    assert "a key for BitcoinTestnet4" in assert_problem(refused, 422, "invalid_request")
+    assert (await api.post(wallets, json={"network": "BitcoinSignet"})).status_code == 201
+
+
 @pytest.mark.parametrize("network", ["Bitcoin", "BitcoinSignet", "Solana", "SolanaDevnet"])
 async def test_a_wallets_key_has_none_of_another_family(
     api: httpx.AsyncClient, wallet: dict[str, Any], network: str

@@ -17,6 +17,7 @@ from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
+    MAIN_NETWORKS,
     NETWORK_ALGORITHMS,
     SCHNORR_SECP256K1,
     Curve,
@@ -269,6 +270,15 @@ def test_a_wallets_key_has_no_wallet_of_another_family(network: Network):
         assert "cannot have a wallet" in refused(attestations, told)
 
 
+def test_a_key_for_a_test_network_has_no_wallet_where_money_is():
+    """Gates may allow more of such a key, and adding a wallet asks no gate."""
+    key = replace(HSM_WALLET, network=Network.ETHEREUM_SEPOLIA)
+    attested = [signed(HSM.model_copy(update={"network": Network.ETHEREUM_SEPOLIA}))]
+    check_attestations(attested, key, PINNED)
+    said = refused(attested, added(key, Network.ETHEREUM))
+    assert "a key for EthereumSepolia cannot have a wallet on Ethereum" in said
+
+
 def test_a_key_keeps_its_own_network_whatever_its_wallets_are():
     sepolia = added(HSM_WALLET, Network.ETHEREUM_SEPOLIA)
     for network in (None, Network.ETHEREUM_SEPOLIA):
@@ -288,10 +298,15 @@ def test_a_key_keeps_its_own_network_whatever_its_wallets_are():
     st.sampled_from([None, *Network]), st.sampled_from(ALGORITHMS), st.sampled_from(list(Network))
 )
 def test_which_wallets_a_key_may_have(own, algorithm, network):
-    """A key for a network has wallets of the family only; its own network always is one."""
+    """A key for a network has wallets of the family only; its own network always is one.
+
+    The main network of the family is one only of a key that was made for it.
+    """
     allowed = may_have_wallet(own, algorithm, network)
     fits = algorithm in NETWORK_ALGORITHMS[network]
-    assert allowed == (fits and (own is None or own.family is network.family))
+    is_of_money = network in MAIN_NETWORKS
+    is_kin = own is not None and own.family is network.family
+    assert allowed == (fits and (own in (None, network) or (is_kin and not is_of_money)))
     if own is network:
         assert allowed == fits
 
