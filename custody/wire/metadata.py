@@ -3,6 +3,7 @@
 They are metadata of the control plane. Nodes do not store, check or attest them.
 """
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -19,6 +20,24 @@ MAX_TAGS = 20
 _NOT_SHOWN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """Control characters, separators of lines, and marks that change the direction of text."""
 
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+"""Unicode's property Default_Ignorable_Code_Point (DerivedCoreProperties.txt) and the interlinear
+annotations: zero-width spaces and joiners, marks of direction, fillers, variation selectors, tags.
+They are not in the pattern of a name, because JavaScript, Python and Rust write characters above
+U+FFFF differently there."""
+
+
+def _visible(name: str) -> str:
+    found = _INVISIBLE.search(name)
+    if found is not None:
+        raise ValueError(f"the character U+{ord(found.group()):04X} is not shown: leave it out")
+    return name
+
+
 Name = Annotated[
     str,
     Field(
@@ -26,9 +45,10 @@ Name = Annotated[
         max_length=MAX_NAME,
         pattern=rf"^[^\s{_NOT_SHOWN}]([^{_NOT_SHOWN}]*[^\s{_NOT_SHOWN}])?$",
     ),
+    AfterValidator(_visible),
 ]
-"""A name: 1 to 100 characters without spaces at its ends, control characters, and marks that change
-the direction of text."""
+"""A name: 1 to 100 characters without spaces at its ends, control characters, marks that change the
+direction of text, and characters that are not shown."""
 
 Tag = Annotated[
     str, Field(min_length=1, max_length=MAX_TAG, pattern=r"^[A-Za-z0-9._:/@+=-]{1,50}$")
@@ -57,7 +77,8 @@ class Metadata(Model):
     """Fields of a body that names a wallet or key."""
 
     name: Name | None = None
-    """Your own name for it, for people. Nodes do not know it. Need not be unique."""
+    """Your own name for it, for people. Nodes do not know it. Need not be unique. Characters that
+    are not shown, such as zero-width spaces and joiners, are refused."""
     tags: Tags | None = None
     """Your own tags, to find it by. Nodes do not know them."""
 
