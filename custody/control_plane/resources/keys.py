@@ -56,7 +56,7 @@ _LISTING = Listing(
         "name": "keys.name = :name",
         "archived": is_archived,
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
-        f"AND jobs.endpoint = '{Endpoint.KEYS}'",
+        f"AND jobs.endpoint IN ('{Endpoint.KEYS}', '{Endpoint.COPIES}')",
     },
 )
 

@@ -27,6 +27,7 @@ def test_a_wallets_key_is_copied_to_a_larger_group_and_both_sign(
         sign(custody, custody.get_key(key_id))
     again = custody.copy_key(wallet.key_id, "3-of-5", external_id=name, wait=SECONDS)
     assert again.id == copy.id
+    assert [key.id for key in custody.list_keys(external_id=name)] == [copy.id]
     custody.refresh_key(copy.id, wait=SECONDS)
     sign(custody, custody.get_key(copy.id))
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from custody.control_plane.resources import metadata
+from custody.wire.jobs import Endpoint
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
 
@@ -46,6 +47,24 @@ async def test_a_wallet_made_meanwhile_does_not_move_the_pages(
     second = (await api.get("/v1/wallets", params=parameters)).json()
     assert [one["id"] for one in first["items"] + second["items"]] == made[::-1]
     assert second["next_cursor"] is None
+
+
+async def test_a_copy_is_found_by_its_external_id(
+    api: httpx.AsyncClient, key: UUID, replica: Replica
+):
+    """A key that was made under the same external id is another resource, and is found, too."""
+    values = {"id": key, "endpoint": Endpoint.COPIES.value}
+    await replica.database.rows(
+        "UPDATE jobs SET endpoint = :endpoint, external_id = 'move-7' WHERE id = :id", values
+    )
+    query = {"external_id": "move-7"}
+    (shown,) = (await api.get("/v1/keys", params=query)).json()["items"]
+    assert (shown["id"], shown["external_id"]) == (str(key), "move-7")
+    assert (await api.get("/v1/wallets", params=query)).json()["items"] == []
+    body = {"scheme": "ECDSA", "curve": "secp256k1", "store": "hsm", "external_id": "move-7"}
+    made = (await api.post("/v1/keys", json=body)).json()["id"]
+    found = (await api.get("/v1/keys", params=query)).json()["items"]
+    assert [each["id"] for each in found] == [made, str(key)]
 
 
 async def test_filters(api: httpx.AsyncClient, node: MemoryNode):
