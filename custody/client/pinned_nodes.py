@@ -230,7 +230,7 @@ def _require_wallet_of(wallet: Wallet, key: Key) -> None:
 
     Nodes attest the key alone. Without this check, a wallet that was asked for by its id could be
     shown with another key of the application. A further wallet, on another network than the key's,
-    has no external id that could be another wallet's.
+    has no external id that could be another wallet's, and neither has a wallet of a copy.
     """
     try:
         network = known(wallet.network)
@@ -239,7 +239,7 @@ def _require_wallet_of(wallet: Wallet, key: Key) -> None:
     is_added = network is not key.network
     if wallet.id != wallet_id_of(key.id, network if is_added else None):
         raise NotAttested(f"wallet {wallet.id} is not the wallet of key {key.id} on {network}")
-    if is_added and wallet.external_id is not None:
+    if wallet.external_id is not None and (is_added or key.copied_from is not None):
         raise NotAttested(f"wallet {wallet.id} of key {key.id} was added, and has an external_id")
 
 
@@ -249,6 +249,7 @@ def _copied_from(attested: Attestation) -> UUID | None:
 
 def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
     """``wallet``: the one that the key was read for, if any. Raises ValueError."""
+    was_made_for_wallet = key.network is not None and key.copied_from is None
     return ClaimedKey(
         id=key.id,
         root=key.root,
@@ -264,7 +265,7 @@ def _claimed(key: Key, public_key: bytes, wallet: Wallet | None) -> ClaimedKey:
         group=key.signer_group,
         threshold=key.threshold,
         signers=None if key.signers is None else tuple(key.signers),
-        external_id=wallet.external_id if wallet and key.network else key.external_id,
+        external_id=wallet.external_id if wallet and was_made_for_wallet else key.external_id,
         imported=key.imported,
         copied_from=key.copied_from,
     )

@@ -32,7 +32,8 @@ _WALLETS = """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
         keys.store, keys.signer_group, keys.imported, keys.archived_at, {metadata},
         jobs.endpoint, jobs.state, jobs.outcome, jobs.last_failure,
-        CASE WHEN wallets.network = keys.network THEN jobs.external_id END AS external_id
+        CASE WHEN wallets.network = keys.network AND keys.copied_from IS NULL
+            THEN jobs.external_id END AS external_id
     FROM wallets /* joined */
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
     JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}

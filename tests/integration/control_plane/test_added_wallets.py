@@ -98,6 +98,20 @@ async def test_a_wallets_key_has_none_of_another_family(
     assert "a key for Ethereum" in detail
 
 
+async def test_a_wallet_of_a_copy_has_no_external_id(
+    replica: Replica, api: httpx.AsyncClient, wallet: dict[str, Any], key: UUID
+):
+    """The external id is the copy's, and may be that of a wallet, too."""
+    copied = {"id": UUID(wallet["key_id"]), "origin": key}
+    await replica.database.rows("UPDATE jobs SET endpoint = 'copies' WHERE id = :id", copied)
+    await replica.database.rows("UPDATE keys SET copied_from = :origin WHERE id = :id", copied)
+    shown = (await api.get(f"/v1/wallets/{wallet['id']}")).json()
+    assert (wallet["external_id"], shown["external_id"]) == ("user-17", None)
+    assert (await api.get("/v1/wallets?external_id=user-17")).json()["items"] == []
+    (copy,) = (await api.get("/v1/keys?external_id=user-17")).json()["items"]
+    assert (copy["id"], copy["copied_from"]) == (wallet["key_id"], str(key))
+
+
 async def test_a_lost_wallet_is_added_again_with_the_same_id(
     replica: Replica, api: httpx.AsyncClient, wallet: dict[str, Any]
 ):

@@ -18,7 +18,7 @@ from custody.wire.algorithms import ECDSA_SECP256K1, Curve
 from custody.wire.attestations import PinnedGroup, PinnedNodes
 from custody.wire.derivation import child_chain_code, child_public_key
 from custody.wire.jobs import Endpoint, child_key_id, wallet_id_of
-from custody.wire.requests import CopyKey
+from custody.wire.requests import CopyKey, CreateWallet
 from custody.wire.resources import Wallet
 from custody.wire.statements import Attestation, MadeFor
 from tests.unit.client.test_pinned_nodes import MPC_KEY, MPC_WALLET
@@ -115,7 +115,7 @@ def wallet_of(key: Key) -> Wallet:
         "key_id": key.id,
         "signer_group": key.signer_group,
         "address": address_of(Network.ETHEREUM, ECDSA_SECP256K1, key.public_key or b""),
-        "external_id": key.external_id,
+        "external_id": None,
     }
     return MPC_WALLET.model_copy(update=update)
 
@@ -205,6 +205,15 @@ def test_each_fact_of_a_copy_is_compared_with_the_copied_key(what: str):
         run(operations.get_key(COPY_ID), shown(of_curve), ORIGIN)
 
 
+@pytest.mark.parametrize("name", [MOVE, "order-7"])
+def test_a_wallet_of_a_copy_does_not_pass_for_the_wallet_of_that_external_id(name: str):
+    """A list of wallets by external id would show the address of another wallet."""
+    check = AttestedKeys(PINNED).check(wallet_of(COPY).model_copy(update={"external_id": name}))
+    next(check)
+    with pytest.raises(NotAttested, match="was added, and has an external_id"):
+        check.send(COPY)
+
+
 def test_the_copies_in_a_list_are_compared_too():
     theirs = shown(of_copy().model_copy(update={"public_key": OTHER_KEY}))
     check = AttestedKeys(PINNED).check(theirs)
@@ -279,11 +288,14 @@ def test_a_copy_is_none_of_the_keys_that_a_request_makes():
     )
     with pytest.raises(NotAttested, match="request was for a key of its own"):
         run(create_key, *keys, made=keys[0])
-    create_wallet = operations.create_wallet(
-        Network.ETHEREUM, Store.MPC, signer_group="zurich", external_id=MOVE
+    body = CreateWallet(
+        network=Network.ETHEREUM, store=Store.MPC, signer_group="zurich", external_id=MOVE
     )
+    wallet = wallet_of(COPY).model_copy(update={"external_id": MOVE})
+    check = AttestedKeys(PINNED).check(wallet, Wish(Endpoint.WALLETS, body))
+    next(check)
     with pytest.raises(NotAttested, match="request was for a key of its own"):
-        run(create_wallet, COPY, ORIGIN, made=COPY)
+        check.send(COPY)
 
 
 @pytest.mark.parametrize(
