@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
+from custody.wire.algorithms import Network
 from custody.wire.encoding import HexBytes, Model
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.imports import MAX_SEALED
@@ -36,6 +37,8 @@ class Dealing(Model):
     """The ceremony that made the dealt set."""
     generation: int
     protocol: Protocol
+    network: Network | None
+    """The copied key's network, whose rules its signatures follow. Null for a bare key."""
     public_key: HexBytes
     chain_code: HexBytes | None
     imported: bool

@@ -100,6 +100,7 @@ def _difference(said: Dealing, job: Job, ticket: Ticket) -> str | None:
         ("key", said.key_id, job.copied_from),
         ("copy", said.copy_id, ticket.key_id),
         ("protocol", said.protocol, ticket.protocol),
+        ("network", said.network, job.key.network),
         ("public key", said.public_key, job.key.public_key),
         ("group", said.holders, holders),
     ):

@@ -91,6 +91,8 @@ class DealShares:
     ) -> Dealing:
         holders, dealers = job.holders, list(job.dealers or ())
         assert holders is not None  # wanted_copy sees to it
+        if dealers != sorted(set(dealers)):
+            raise Denied("malformed_job", "the dealers are not in order of their indices")
         share = await self.shares.open(stored)
         try:
             dealt = await asyncio.to_thread(
@@ -109,12 +111,17 @@ class DealShares:
             chain_code=stored.chain_code,
         )
         sub_shares = dealt.sub_shares
+        sealed = {
+            name: seal_to(import_keys[name], sub_shares[index], split.sealed_for(name))
+            for index, name in enumerate(holders.signers, 1)
+        }
         return Dealing(
             key_id=stored.key_id,
             copy_id=job.request_id,
             share_set_id=stored.ceremony,
             generation=stored.generation,
             protocol=stored.protocol,
+            network=stored.network,
             public_key=stored.public_key,
             chain_code=stored.chain_code,
             imported=stored.is_imported,
@@ -127,13 +134,21 @@ class DealShares:
             signer=quorum.me,
             index=stored.index,
             commitments=dealt.commitments,
-            sealed={
-                name: HybridPublicKey(import_keys[name].import_key).seal(
-                    sub_shares[index], split.sealed_for(name)
-                )
-                for index, name in enumerate(holders.signers, 1)
-            },
+            sealed=sealed,
         )
+
+
+def seal_to(statement: ImportKeyStatement, sub_share: bytes, info: bytes) -> bytes:
+    """Seal a sub-share to a new signer's import key. Raise Failed, naming that signer."""
+    try:
+        return HybridPublicKey(statement.import_key).seal(sub_share, info)
+    except ValueError:
+        raise Failed(
+            "bad_import_key",
+            f"{statement.node} has stated an import key that nothing can be sealed to",
+            transient=True,
+            culprits=(statement.node,),
+        ) from None
 
 
 def _indices(stored: StoredShare) -> range:

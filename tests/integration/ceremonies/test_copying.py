@@ -92,9 +92,13 @@ async def refusals(
     return {ended(outcome)[0] for outcome in (await parties.hold(order, key.quorum)).values()}
 
 
+def statement(signed: SignedBytes) -> ImportKeyStatement:
+    return ImportKeyStatement.model_validate_json(signed.payload)
+
+
 def changed(parties: Parties, signed: SignedBytes, **fields: Any) -> SignedBytes:
     """A new signer's lie, under its own identity key."""
-    said = ImportKeyStatement.model_validate_json(signed.payload)
+    said = statement(signed)
     identity = parties.organisation.members[said.node].identity
     lie = said.model_copy(update=fields)
     return identity.sign(IMPORT_KEY_TYPE, lie.model_dump_json().encode())
@@ -116,6 +120,10 @@ async def test_old_signers_deal_to_the_import_keys_of_all_new_signers_or_not_at_
         [changed(parties, said[0], application=bytes(32)), *said[1:]],
     ):
         assert await refusals(parties, key, new, wrong) == {"bad_evidence"}
+    unusable = changed(parties, said[0], import_key=b"\xff" * len(statement(said[0]).import_key))
+    order = orders.deal(key, new, key.quorum, [unusable, *said[1:]])
+    for outcome in (await parties.hold(order, key.quorum)).values():
+        assert ended(outcome) == ("bad_import_key", (NEW_GROUP[0],))
     late = changed(parties, said[0], expires_at=now - timedelta(seconds=1))
     assert await refusals(parties, key, new, [late, *said[1:]]) == {"no_import_key"}
 
@@ -147,6 +155,15 @@ async def test_the_request_names_the_group(start):
     assert holders is not None
     another = holders.model_copy(update={"group": "another"})
     assert await refusals(parties, key, new, said, holders=another) == {"request_mismatch"}
+
+
+async def test_dealers_out_of_order_are_a_malformed_job(start):
+    parties, key = await with_key(start)
+    new = orders.copy_of(key, 3, NEW_GROUP)
+    said = await import_keys(parties, key, new)
+    order = orders.deal(key, new, key.quorum, said).with_job(dealers=(2, 1))
+    for outcome in (await parties.hold(order, key.quorum)).values():
+        assert ended(outcome)[0] == "malformed_job"
 
 
 # New signers name the dealers that lie
@@ -259,3 +276,8 @@ async def test_a_wallets_copy_keeps_its_network(start):
     other = replace(new, network=Network.BITCOIN)
     outcome = (await parties.hold(orders.refresh(other)))[FOUR]
     assert ended(outcome)[0] == "key_mismatch"
+    wanted = orders.copy_of(key, 2, (FOUR, FIVE))
+    dealt = list((await dealings(parties, key, wanted)).values())
+    bare = replace(wanted, network=None)
+    for outcome in (await parties.hold(orders.copy_key(key, bare, dealt))).values():
+        assert ended(outcome) == ("bad_dealing", (ONE,))

@@ -193,9 +193,10 @@ def dealing(algorithm: Algorithm, public_key: bytes) -> dict[str, Any]:
     group = {"group": "treasury", "threshold": 2, "signers": SIGNERS}
     return {
         "key_id": uuid4(), "copy_id": uuid4(), "share_set_id": uuid4(), "generation": 0,
-        "protocol": PROTOCOL[algorithm], "public_key": public_key, "chain_code": None,
-        "imported": False, "dealt_by": group, "verifying_shares": [b"y"] * len(SIGNERS),
-        "quorum": [1, 2], "holders": group, "signer": SIGNERS[0], "index": 1,
+        "protocol": PROTOCOL[algorithm], "network": None, "public_key": public_key,
+        "chain_code": None, "imported": False, "dealt_by": group,
+        "verifying_shares": [b"y"] * len(SIGNERS), "quorum": [1, 2],
+        "holders": group, "signer": SIGNERS[0], "index": 1,
         "commitments": [b"c"] * 2, "sealed": dict.fromkeys(SIGNERS, b"s"),
     }  # fmt: skip
 
