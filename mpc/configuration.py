@@ -42,6 +42,11 @@ rotate_after_days = 365
 [quorum]
 # Lowest threshold that this signer accepts, whatever the control plane says.
 min_threshold = {min_threshold}
+# Lowest threshold of a group that gets a copy of a key, if no application that is pinned here has
+# signed the request: then the control plane alone chooses the group. Not set: the key's own
+# threshold. With a lower number, that many signers that lie can learn a key with the help of the
+# control plane.
+# min_unsigned_copy_threshold = 3
 
 # Delivery servers, where signers exchange messages. They see only ciphertext. Tickets use the names
 # given here. The signer presents its node certificate. Configure several, so that one may fail.

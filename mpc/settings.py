@@ -46,6 +46,10 @@ class EncryptionSection(Section):
 
 class QuorumSection(Section):
     min_threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)] = MIN_THRESHOLD
+    min_unsigned_copy_threshold: Annotated[int | None, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)] = (
+        None
+    )
+    """None: the threshold of the key that is copied."""
 
 
 class DeliverySection(Section):

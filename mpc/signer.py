@@ -201,7 +201,9 @@ def handlers(
         JobKind.PREPARE_IMPORT.value: PrepareImport(admission, import_keys, signer),
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.IMPORT_KEY.value: ImportKey(admission, ceremonies, preparation, import_keys),
-        JobKind.DEAL_SHARES.value: DealShares(admission, shares, signer),
+        JobKind.DEAL_SHARES.value: DealShares(
+            admission, shares, signer, settings.quorum.min_unsigned_copy_threshold
+        ),
         JobKind.COPY_KEY.value: CopyKey(admission, ceremonies, preparation, import_keys),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),
         JobKind.PROMISE.value: Promise(admission, shares, preparation, restore_watch, copies),

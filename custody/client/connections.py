@@ -20,6 +20,7 @@ from tenacity import (
 )
 
 from custody.client.calls import Call, Calls, next_page
+from custody.client.copied_groups import with_pinned_groups
 from custody.client.errors import (
     CustodyError,
     GatewayAnswer,
@@ -182,6 +183,13 @@ def _parts(call: Call[Any]) -> dict[str, Any]:
     }
 
 
+def _prepared(calls: Calls[Answer], attested: AttestedKeys | None) -> Calls[Answer]:
+    """Return the same operation, before its requests are signed."""
+    if attested is None:
+        return checked_without_pins(calls)
+    return with_pinned_groups(calls, attested)
+
+
 class Connection:
     """Runs operations, one call after the other."""
 
@@ -198,7 +206,7 @@ class Connection:
         self._retrying = Retrying(**policy(patience))
 
     def run(self, calls: Calls[Answer]) -> Answer:
-        calls = checked_without_pins(calls) if self._attested is None else calls
+        calls = _prepared(calls, self._attested)
         calls = calls if self._signing is None else self._signing.signed(calls)
         calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None
@@ -256,7 +264,7 @@ class AsyncConnection:
         self._retrying = AsyncRetrying(**policy(patience))
 
     async def run(self, calls: Calls[Answer]) -> Answer:
-        calls = checked_without_pins(calls) if self._attested is None else calls
+        calls = _prepared(calls, self._attested)
         calls = calls if self._signing is None else self._signing.signed(calls)
         calls = calls if self._attested is None else self._attested.checked(calls)
         answer = None

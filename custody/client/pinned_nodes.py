@@ -87,6 +87,13 @@ class AttestedKeys:
             pinned = pinned.of_application(application)
         self._pinned = pinned
 
+    def signer_group(self, name: str) -> PinnedGroup:
+        """Return a pinned signer group. Raise NotAttested if there is none of this name."""
+        try:
+            return self._pinned.signer_group(name)
+        except ValueError as error:
+            raise NotAttested(str(error)) from None
+
     def checked(self, calls: Calls[Answer]) -> Calls[Answer]:
         """Return the same operation, followed by the check of its result."""
         wish: Wish | None = None

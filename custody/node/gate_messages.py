@@ -215,7 +215,7 @@ def _shown(job: Job) -> tuple[bytes, Shown]:
 
 
 def _shown_copy(job: Job) -> ShownCopy:
-    holders = wanted_copy(job)
+    holders = wanted_copy(job).holders
     return ShownCopy(
         signer_group=holders.group, threshold=holders.threshold, signers=holders.signers
     )

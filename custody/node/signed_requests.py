@@ -20,10 +20,14 @@ from custody.wire.signed_requests import payload_type
 from custody.wire.strict_json import NotStrictJson, parse_json
 
 WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS, Endpoint.IMPORTS)
+GROUPS_OF_A_COPY = ("threshold", "signers", "held_by")
 
 
 class Binding(BaseModel):
-    """The fields of every endpoint's body that bind the request to key, store, id and time."""
+    """The fields of every endpoint's body that bind the request to key, store, id and time.
+
+    ``threshold``, ``signers``, ``held_by``: of a copy, whose handlers compare them (wanted.py).
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -31,6 +35,9 @@ class Binding(BaseModel):
     store: Store | None = None
     expires_at: AwareDatetime | None = None
     external_id: ExternalId | None = None
+    threshold: object = None
+    signers: object = None
+    held_by: object = None
 
 
 def read_binding(job: Job) -> Binding:
@@ -97,9 +104,14 @@ def require_complete(binding: Binding, endpoint: Endpoint) -> None:
 
 def _missing(binding: Binding, endpoint: Endpoint) -> Iterator[str]:
     for name in Binding.model_fields:
-        is_needed = name != "key_id" or endpoint not in WITHOUT_A_KEY
-        if is_needed and getattr(binding, name) is None:
+        if _is_needed(name, endpoint) and getattr(binding, name) is None:
             yield name
+
+
+def _is_needed(name: str, endpoint: Endpoint) -> bool:
+    if name in GROUPS_OF_A_COPY:
+        return endpoint is Endpoint.COPIES
+    return name != "key_id" or endpoint not in WITHOUT_A_KEY
 
 
 # Sorted by the caller, so that two drivers of a group cannot deadlock.
@@ -155,7 +167,8 @@ class SignedRequests:
             return None
         check_signature(job, application.public_key)
         binding = read_binding(job)
-        if self._required:
+        if self._required or job.endpoint is Endpoint.COPIES:
+            # a signed copy is believed to name both groups, by nodes that require no signature too
             require_complete(binding, job.endpoint)
         check_binding(binding, job, self._store, now, self._longest_life())
         if binding.external_id is not None:

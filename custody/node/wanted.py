@@ -79,8 +79,19 @@ def wanted_import(job: Job) -> CreateImport:
     return body
 
 
-def wanted_copy(job: Job) -> KeyHolders:
-    """Return the group that will hold the copy. Raise Denied if the job contradicts the request."""
+@dataclass(frozen=True)
+class WantedCopy:
+    """``holders``: the group that will hold the copy.
+
+    ``held_by``: the group that holds the key, as the request says; null if it does not say so.
+    """
+
+    holders: KeyHolders
+    held_by: KeyHolders | None
+
+
+def wanted_copy(job: Job) -> WantedCopy:
+    """Return the groups of a copy. Raise Denied if the job contradicts the request."""
     holders = job.holders
     if job.endpoint is not Endpoint.COPIES or holders is None:
         raise Denied("malformed_job", f"a {job.kind} job of a copy names the new signer group")
@@ -94,9 +105,9 @@ def wanted_copy(job: Job) -> KeyHolders:
         raise Denied(
             "malformed_request", f"the request has {error.error_count()} malformed fields"
         ) from None
-    if body.signer_group != holders.group:
+    if not body.allows(holders):
         raise Denied("request_mismatch", "the job is not for the group that was asked for")
-    return holders
+    return WantedCopy(holders, body.held_by)
 
 
 def made_for(work: Work) -> MadeFor:

@@ -157,11 +157,16 @@ class PinnedNodes:
         if driver not in self._driver_groups.get(group, ()):
             raise Unattested(f"{driver} is not pinned as a driver of the group {group!r}")
 
+    def signer_group(self, name: str) -> PinnedGroup:
+        """Return a pinned signer group. Raise Unattested if there is none of this name."""
+        pinned = self._signer_groups.get(name)
+        if pinned is None:
+            raise Unattested(f"the signer group {name!r} is not pinned")
+        return pinned
+
     def require_signer_group(self, group: str, threshold: int, signers: Sequence[str]) -> None:
         """Raise Unattested unless the group is pinned with this threshold and these signers."""
-        pinned = self._signer_groups.get(group)
-        if pinned is None:
-            raise Unattested(f"the signer group {group!r} is not pinned")
+        pinned = self.signer_group(group)
         if threshold != pinned.threshold:
             raise Unattested(
                 f"threshold {threshold} is attested, but {pinned.threshold} is pinned for {group!r}"

@@ -24,8 +24,9 @@ SealedBytes = Annotated[HexBytes, Field(min_length=1, max_length=MAX_SEALED)]
 class Dealing(Model):
     """One signer's dealing (DEALING_TYPE). Its signature is the dealer's word for the old set.
 
-    At least one of t dealers is honest. So if all t state the same public key, chain code and
-    verifying shares of the old set, these are right.
+    At least one of t dealers is honest, where t is the old group's threshold. So if all t state the
+    same public key, chain code and verifying shares of the old set, these are right. That
+    ``dealt_by`` is the old group is known only from the request that an application has signed.
     """
 
     version: Literal[1] = 1

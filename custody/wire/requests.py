@@ -20,6 +20,7 @@ from custody.wire.algorithms import (
 from custody.wire.encoding import HexBytes, Model, hex_to_bytes
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.imports import ImportedKey
+from custody.wire.jobs import KeyHolders
 from custody.wire.metadata import Metadata
 from custody.wire.nodes import NodeId
 
@@ -188,10 +189,24 @@ class UnarchiveKey(KeyRequest):
 
 
 class CopyKey(KeyRequest):
-    """Body of POST /v1/keys/{id}/copy."""
+    """Body of POST /v1/keys/{id}/copy. A signed body needs every field."""
 
     signer_group: GroupName
     """The signers that will hold the copy."""
+    threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)] | None = None
+    """How many signers of that group sign together."""
+    signers: Annotated[list[NodeId], Field(max_length=MAX_SIGNERS)] | None = None
+    """The signers of that group, in any order."""
+    held_by: KeyHolders | None = None
+    """The group that holds the key now, as the key's nodes attest it."""
+
+    def allows(self, holders: KeyHolders) -> bool:
+        """Return whether the copy may go to this group. A field that is left out allows any."""
+        return (
+            self.signer_group == holders.group
+            and self.threshold in (None, holders.threshold)
+            and (self.signers is None or sorted(self.signers) == sorted(holders.signers))
+        )
 
 
 class CreateSignerGroup(Model):

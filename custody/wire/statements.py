@@ -27,8 +27,9 @@ class MadeFor(Model):
     """The request that a key was made for, as a node knows it.
 
     ``application``: the public key of the application that signed the request. Null if the node has
-    not verified a signature: then only the control plane says who asked. ``imported``: the request
-    contained the private key, encrypted to the nodes.
+    not verified a signature: then only the control plane says who asked, and of which key a copy
+    was made. ``imported``: the request contained the private key, encrypted to the nodes. Of a
+    copy: the dealers say so, at least one of which is honest if an application has signed.
     """
 
     endpoint: Literal[Endpoint.WALLETS, Endpoint.KEYS, Endpoint.COPIES]

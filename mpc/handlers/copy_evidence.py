@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from custody.node.errors import Denied, Failed
+from custody.node.wanted import wanted_copy
 from custody.wire.algorithms import Protection
 from custody.wire.dealings import Dealing
 from custody.wire.encoding import Model
@@ -72,8 +73,11 @@ def require_import_keys(
 def require_dealings(job: Job, ticket: Ticket, identities: Mapping[str, bytes]) -> list[Dealing]:
     """Return the dealings of t signers of the copied key, in order of their index. Raise Failed.
 
-    All t state the same old set, and at least one of them is honest: so they state it rightly.
+    All t state the same old set, and at least one of them is honest: so they state it rightly. The
+    request says which group holds the key, and so what t is. If it does not, or if no application
+    has signed it, only the dealers and the control plane say so.
     """
+    held_by = wanted_copy(job).held_by
     said = [
         open_statement(DEALING_TYPE, signed, Dealing, identities, "bad_dealing")[1]
         for signed in job.evidence
@@ -81,7 +85,7 @@ def require_dealings(job: Job, ticket: Ticket, identities: Mapping[str, bytes]) 
     if not said:
         raise Denied("bad_evidence", "there are no dealings")
     for each in said:
-        wrong = _difference(each, job, ticket)
+        wrong = _difference(each, job, ticket, held_by)
         if wrong is not None:
             raise bad_dealing(f"the dealing of {each.signer} is for another {wrong}", each.signer)
     if any(each.agreed != said[0].agreed for each in said):
@@ -91,7 +95,7 @@ def require_dealings(job: Job, ticket: Ticket, identities: Mapping[str, bytes]) 
     return said
 
 
-def _difference(said: Dealing, job: Job, ticket: Ticket) -> str | None:
+def _difference(said: Dealing, job: Job, ticket: Ticket, held_by: KeyHolders | None) -> str | None:
     """Name the first fact in which a dealing is not for the copy; None if it is for the copy."""
     holders = KeyHolders(
         group=ticket.group, threshold=ticket.threshold, signers=tuple(ticket.signers)
@@ -103,6 +107,7 @@ def _difference(said: Dealing, job: Job, ticket: Ticket) -> str | None:
         ("network", said.network, job.key.network),
         ("public key", said.public_key, job.key.public_key),
         ("group", said.holders, holders),
+        ("old group", said.dealt_by, held_by or said.dealt_by),
     ):
         if found != wanted:
             return name

@@ -29,8 +29,9 @@ class CopyKey:
     """Adds up the sub-shares of t old signers, and refreshes the share with all n at once.
 
     Each new signer checks all dealings before the ceremony begins. So no message leaves the signer,
-    and the signer stores nothing, if a dealer or the control plane lies. No gate is asked: those of
-    the old signers have decided, and the new signers only get a key, as in GenerateKey.
+    and the signer stores nothing, if a dealer or the control plane lies about what the application
+    has signed. No gate is asked: those of the old signers have decided, and the new signers only
+    get a key, as in GenerateKey.
     """
 
     carries_request: ClassVar[bool] = True
@@ -42,7 +43,7 @@ class CopyKey:
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        holders = wanted_copy(job)
+        holders = wanted_copy(job).holders
         if job.copied_from is None:
             raise Denied("malformed_job", "a CopyKey job names the key that is copied")
         admitted = await self.admission.admit(work)

@@ -33,8 +33,13 @@ from mpc.shares.stored_share import StoredShare
 class DealShares:
     """Seals one sub-share to the import key of each new signer, and signs what it has dealt.
 
-    The owner's locks decide as about a signature. The new signers are those of the request, pinned
-    on this host, and their threshold is not below the owner's lowest.
+    The owner's locks decide as about a signature. The new signers are pinned on this host. If a
+    pinned application has signed the request, they are exactly the group that it names. Otherwise
+    the control plane has chosen them. Then their threshold is not below the key's, so that as many
+    signers are needed to learn the key as before.
+
+    ``min_unsigned_threshold``: the owner's lowest threshold for such requests, in place of the
+    key's.
     """
 
     carries_request: ClassVar[bool] = True
@@ -42,15 +47,20 @@ class DealShares:
     admission: Admission
     shares: Shares
     signer: SigningKey
+    min_unsigned_threshold: int | None = None
 
     async def handle(self, work: Work) -> Handled:
         job = work.job
-        holders = wanted_copy(job)
+        wanted = wanted_copy(job)
+        holders = wanted.holders
         if job.copied_from is not None:
             raise Denied("malformed_job", "a DealShares job is about the key that is copied")
         quorum = await self.admission.quorum()
         require_signers(quorum, holders.threshold, holders.signers)
         stored = await self._share_in_use(job)
+        require_old_group(stored, wanted.held_by)
+        if work.signed_by is None:
+            require_threshold(holders, self.min_unsigned_threshold or stored.threshold)
         import_keys = require_import_keys(
             job, holders, work.signed_by, quorum.identities, datetime.now(UTC)
         )
@@ -125,9 +135,7 @@ class DealShares:
             public_key=stored.public_key,
             chain_code=stored.chain_code,
             imported=stored.is_imported,
-            dealt_by=KeyHolders(
-                group=stored.group, threshold=stored.threshold, signers=stored.signers
-            ),
+            dealt_by=_holders(stored),
             verifying_shares=tuple(share.verifying_shares[i] for i in _indices(stored)),
             quorum=tuple(dealers),
             holders=holders,
@@ -135,6 +143,27 @@ class DealShares:
             index=stored.index,
             commitments=dealt.commitments,
             sealed=sealed,
+        )
+
+
+def require_old_group(stored: StoredShare, held_by: KeyHolders | None) -> None:
+    """Raise Denied if the request says that another group holds the key."""
+    if held_by is not None and held_by != _holders(stored):
+        raise Denied(
+            "request_mismatch",
+            f"the request says that {held_by.group} holds the key: this signer's share is of "
+            f"{stored.threshold} of {', '.join(stored.signers)} in {stored.group}",
+        )
+
+
+def require_threshold(holders: KeyHolders, lowest: int) -> None:
+    """Raise Denied for a new group of which fewer signers than ``lowest`` can sign."""
+    if holders.threshold < lowest:
+        raise Denied(
+            "threshold_too_low",
+            f"a copy with a threshold of {holders.threshold}: no application that is pinned here "
+            f"has signed the request, so this signer wants at least {lowest} (quorum."
+            "min_unsigned_copy_threshold)",
         )
 
 
@@ -149,6 +178,10 @@ def seal_to(statement: ImportKeyStatement, sub_share: bytes, info: bytes) -> byt
             transient=True,
             culprits=(statement.node,),
         ) from None
+
+
+def _holders(stored: StoredShare) -> KeyHolders:
+    return KeyHolders(group=stored.group, threshold=stored.threshold, signers=stored.signers)
 
 
 def _indices(stored: StoredShare) -> range:

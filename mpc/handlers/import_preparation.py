@@ -59,7 +59,7 @@ class PrepareImport:
 def _holders(job: Job) -> KeyHolders:
     """Return the group that the application asked for. Raise Denied."""
     if job.endpoint is Endpoint.COPIES:
-        return wanted_copy(job)
+        return wanted_copy(job).holders
     wanted = wanted_import(job)
     if job.holders is None or job.holders.group != wanted.signer_group:
         raise Denied("request_mismatch", "the job is not for the group that was asked for")

@@ -254,8 +254,7 @@ def prepare_import(key: Key, *, group: str = SIGNER_GROUP) -> Order:
     job = _job(
         uuid4(), JobKind.PREPARE_IMPORT, key.reference(), Endpoint.IMPORTS, body, step_of=key.id
     )
-    holders = KeyHolders(group=SIGNER_GROUP, threshold=key.threshold, signers=key.signers)
-    return Order(job.model_copy(update={"holders": holders}))
+    return Order(job.model_copy(update={"holders": holders_of(key)}))
 
 
 def archive(key: KeyReference, *, undo: bool = False) -> Order:
@@ -297,11 +296,15 @@ def copy_key(key: Key, new: Key, dealings: Sequence[SignedBytes]) -> Order:
     return _ceremony(job, new, CeremonyKind.IMPORT, new.signers)
 
 
+def holders_of(key: Key) -> KeyHolders:
+    return KeyHolders(group=SIGNER_GROUP, threshold=key.threshold, signers=key.signers)
+
+
 def _copying(kind: JobKind, about: Key, key: Key, new: Key) -> Job:
     """A job of the copy ``new`` of ``key``, at the signers that have or will have ``about``."""
     request = CopyKey(key_id=key.id, signer_group=SIGNER_GROUP)
     job = _job(uuid4(), kind, about.reference(), Endpoint.COPIES, request, step_of=new.id)
-    holders = KeyHolders(group=SIGNER_GROUP, threshold=new.threshold, signers=new.signers)
+    holders = holders_of(new)
     copied_from = key.id if about is new else None
     return job.model_copy(update={"holders": holders, "copied_from": copied_from})
 

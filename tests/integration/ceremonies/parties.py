@@ -102,6 +102,7 @@ class Organisation:
         delivery_url: str,
         min_threshold: int,
         layer4: Mapping[str, Any] | None = None,
+        min_unsigned_copy_threshold: int | None = None,
     ) -> SignerSettings:
         leaf = self.members[name].leaf
         return SignerSettings.model_validate(
@@ -117,7 +118,10 @@ class Organisation:
                 "database": {"url": database},
                 "identity": {"private_key": "not-read.pem"},
                 "encryption": {"key_file": "not-read.key"},
-                "quorum": {"min_threshold": min_threshold},
+                "quorum": {
+                    "min_threshold": min_threshold,
+                    "min_unsigned_copy_threshold": min_unsigned_copy_threshold,
+                },
                 "delivery": [{"name": DELIVERY, "url": delivery_url, "ca": leaf.ca}],
                 "layer4": layer4,
             }
@@ -392,6 +396,7 @@ async def running(
     *,
     delivery_url: str | None = None,
     min_threshold: int = 2,
+    min_unsigned_copy_threshold: int | None = None,
     connections: int = 8,
     layer4: Mapping[str, Mapping[str, Any]] | None = None,
     states: Mapping[str, Path] | None = None,
@@ -409,7 +414,12 @@ async def running(
                 Party.running(
                     organisation.members[name],
                     organisation.signer_settings(
-                        name, database, url, min_threshold, (layer4 or {}).get(name)
+                        name,
+                        database,
+                        url,
+                        min_threshold,
+                        (layer4 or {}).get(name),
+                        min_unsigned_copy_threshold,
                     ),
                     database,
                     connections,

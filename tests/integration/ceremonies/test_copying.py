@@ -20,10 +20,18 @@ from custody.wire.hybrid_keys import HybridPublicKey
 from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.outcomes import Outcome, OutcomeStatus
-from custody.wire.signed_bytes import DEALING_TYPE, IMPORT_KEY_TYPE, SignedBytes
+from custody.wire.signed_bytes import (
+    DEALING_TYPE,
+    IMPORT_KEY_TYPE,
+    SignedBytes,
+)
 from custody.wire.statements import Attestation
 from tests.integration.ceremonies import orders
-from tests.integration.ceremonies.copying import copied, dealings, import_keys
+from tests.integration.ceremonies.copying import (
+    copied,
+    dealings,
+    import_keys,
+)
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import NAMES, Parties, ended
 from tests.integration.ceremonies.test_inventory import inventories
@@ -164,6 +172,21 @@ async def test_dealers_out_of_order_are_a_malformed_job(start):
     order = orders.deal(key, new, key.quorum, said).with_job(dealers=(2, 1))
     for outcome in (await parties.hold(order, key.quorum)).values():
         assert ended(outcome)[0] == "malformed_job"
+
+
+async def test_without_a_signature_the_keys_own_threshold_is_the_lowest(start):
+    """A control plane that chooses a new group needs as many liars to learn the key as before."""
+    parties = await start(3)
+    key = await parties.make_key(Key(EDDSA_ED25519, 3, NAMES[:3]))
+    new = orders.copy_of(key, 2, (ONE, TWO))
+    said = await import_keys(parties, key, new)
+    assert await refusals(parties, key, new, said) == {"threshold_too_low"}
+
+
+async def test_an_owner_may_allow_a_lower_threshold_without_a_signature(start):
+    parties = await start(3, min_unsigned_copy_threshold=2)
+    key = await parties.make_key(Key(EDDSA_ED25519, 3, NAMES[:3]))
+    assert await dealings(parties, key, orders.copy_of(key, 2, (ONE, TWO)))
 
 
 # New signers name the dealers that lie

@@ -16,7 +16,7 @@ from custody.node.signed_requests import (
 )
 from custody.wire.algorithms import Network, Store
 from custody.wire.jobs import Endpoint
-from custody.wire.requests import CreateWallet
+from custody.wire.requests import CopyKey, CreateWallet
 from custody.wire.signed_bytes import SigningKey
 from tests.unit.node.requests import APPLICATION, NOW, complete, job_around, signed
 
@@ -105,3 +105,19 @@ def test_a_signed_request_for_a_key_names_no_key_yet() -> None:
         expires_at=NOW + timedelta(minutes=5),
     )
     require_complete(read_binding(job_around(wallet)), Endpoint.WALLETS)
+
+
+@pytest.mark.parametrize("name", ["threshold", "signers", "held_by"])
+def test_a_signed_copy_names_both_groups(name) -> None:
+    groups = {
+        "signer_group": "zurich",
+        "threshold": 2,
+        "signers": ["s5", "s6"],
+        "held_by": {"group": "treasury", "threshold": 2, "signers": ["s1", "s2"]},
+    }
+    said = complete().model_dump(include={"key_id", "store", "external_id", "expires_at"})
+    body = CopyKey.model_validate(said | groups)
+    require_complete(read_binding(job_around(body)), Endpoint.COPIES)
+    without = body.model_copy(update={name: None})
+    with pytest.raises(Denied, match=name):
+        require_complete(read_binding(job_around(without)), Endpoint.COPIES)

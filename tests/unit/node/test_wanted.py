@@ -5,11 +5,11 @@ from uuid import uuid4
 import pytest
 
 from custody.node.errors import Denied
-from custody.node.wanted import wanted_key, wanted_signature
+from custody.node.wanted import wanted_copy, wanted_key, wanted_signature
 from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.imports import ImportedKey
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
-from custody.wire.requests import CreateKey, CreateWallet, SignHash
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference
+from custody.wire.requests import CopyKey, CreateKey, CreateWallet, SignHash
 from tests.unit.node.requests import KEY, complete, job_around
 
 
@@ -94,3 +94,37 @@ def test_a_request_that_cannot_be_read_is_not_signed():
     with pytest.raises(Denied, match="malformed"):
         wanted_signature(job_around(b"{}"))
     assert wanted_signature(job_around(SignHash(kind="Hash", hash=bytes(31) + b"\x01")))[1]
+
+
+HOLDERS = KeyHolders(group="zurich", threshold=3, signers=("s5", "s6", "s7"))
+
+
+def copy_job(**changes: object) -> Job:
+    """A job of a copy to HOLDERS, of a request with these fields."""
+    fields: dict[str, object] = {"signer_group": "zurich", "threshold": 3}
+    fields["signers"] = ["s7", "s5", "s6"]  # in the order of the application's pins
+    request = CopyKey.model_validate(fields | changes)
+    return job_around(request, endpoint=Endpoint.COPIES, holders=HOLDERS)
+
+
+def test_a_copy_goes_to_the_group_that_the_request_names():
+    assert wanted_copy(copy_job()).holders == HOLDERS
+    assert wanted_copy(copy_job(threshold=None, signers=None)).holders == HOLDERS
+    old = KeyHolders(group="treasury", threshold=2, signers=("s1", "s2"))
+    assert wanted_copy(copy_job(held_by=old)).held_by == old
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signer_group": "treasury"},
+        {"threshold": 2},
+        {"signers": ["s5", "s6"]},
+        {"signers": ["s5", "s6", "s8"]},
+        {"signers": ["s5", "s6", "s7", "s7"]},
+    ],
+)
+def test_a_control_plane_cannot_choose_another_group_of_that_name(changes):
+    with pytest.raises(Denied) as caught:
+        wanted_copy(copy_job(**changes))
+    assert caught.value.code == "request_mismatch"

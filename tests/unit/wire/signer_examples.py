@@ -5,8 +5,9 @@ from uuid import UUID
 
 from coincurve import PrivateKey
 
-from custody.wire.algorithms import Curve, Network, Scheme
+from custody.wire.algorithms import Curve, Network, Scheme, Store
 from custody.wire.ban_questions import BanAnswer, BanQuestion, SetInUse
+from custody.wire.dealings import Dealing
 from custody.wire.delivery import (
     DeliveryCode,
     DeliveryProblem,
@@ -18,7 +19,7 @@ from custody.wire.delivery import (
 )
 from custody.wire.digests import eip191
 from custody.wire.encoding import Model
-from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference, job_digest
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyHolders, KeyReference, job_digest
 from custody.wire.node_api import (
     ArrivedPart,
     BanAnswerRequest,
@@ -29,7 +30,7 @@ from custody.wire.node_api import (
     WantedPart,
 )
 from custody.wire.outcomes import Outcome, OutcomeStatus, PreparedShare, PromisedShare
-from custody.wire.requests import SignMessage
+from custody.wire.requests import CopyKey, SignMessage
 from custody.wire.signed_bytes import (
     BAN_ANSWER_TYPE,
     BAN_QUESTION_TYPE,
@@ -52,6 +53,8 @@ MEETING = UUID("1f0e2d3c-4b5a-4968-8776-a5b4c3d2e1f0")
 PROMISED = UUID("c4d5e6f7-0a1b-4c2d-8e3f-4a5b6c7d8e9f")
 PROOF = UUID("b7a6c5d4-e3f2-4b1a-90d8-c7b6a5f4e399")
 PUBLIC_KEY = PrivateKey(bytes([7]) * 32).public_key.format()
+COPY_ID = UUID("4c5d6e7f-8091-4a2b-b3c4-d5e6f7081920")
+POINTS = [PrivateKey(bytes([number]) * 32).public_key.format() for number in range(11, 16)]
 REQUEST = b'{"kind": "Message", "message": "hello"}'
 
 SIGN = Job(
@@ -126,6 +129,39 @@ CONFIRMATION = Confirmation(
 )
 PROMISE = Promise(**CONFIRMATION.model_dump())
 
+OLD_GROUP = KeyHolders(group="treasury", threshold=2, signers=NAMES)
+NEW_GROUP = KeyHolders(group="zurich", threshold=2, signers=("signer-4", "signer-5"))
+COPY = CopyKey(
+    external_id="move-7",
+    expires_at=NOW + timedelta(minutes=10),
+    key_id=KEY_ID,
+    store=Store.MPC,
+    signer_group="zurich",
+    threshold=2,
+    signers=["signer-4", "signer-5"],
+    held_by=OLD_GROUP,
+)
+DEALING = Dealing(
+    key_id=KEY_ID,
+    copy_id=COPY_ID,
+    share_set_id=SHARES,
+    generation=0,
+    protocol=Protocol.DKLS23_SECP256K1,
+    network=Network.ETHEREUM,
+    public_key=PUBLIC_KEY,
+    chain_code=bytes(range(32)),
+    imported=False,
+    dealt_by=OLD_GROUP,
+    verifying_shares=tuple(POINTS[:3]),
+    quorum=(1, 3),
+    holders=NEW_GROUP,
+    signer="signer-1",
+    index=1,
+    commitments=tuple(POINTS[3:]),
+    sealed={"signer-4": bytes(range(48)), "signer-5": bytes(range(48, 96))},
+)
+"""Its points and sealed bytes are made up."""
+
 BAN = Ban(
     key_id=KEY_ID,
     signer="signer-1",
@@ -178,6 +214,8 @@ MODELS: dict[str, Model] = {
     "delivery-ticket": DELIVERY_TICKET,
     "job-prove": PROVE,
     "confirmation": CONFIRMATION,
+    "signed-copy": COPY,
+    "dealing": DEALING,
     "abandonment": Abandonment(key_id=KEY_ID, ceremony=SHARES, signer="signer-1"),
     "ban": BAN,
     "outcome-prepared": Outcome(

@@ -1,0 +1,111 @@
+"""A copy that an application has signed: its signature decides about exactly both groups."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from custody.wire.algorithms import EDDSA_ED25519, Store
+from custody.wire.dealings import Dealing
+from custody.wire.jobs import Endpoint
+from custody.wire.outcomes import Outcome, PreparedShare
+from custody.wire.requests import CopyKey
+from custody.wire.signed_bytes import DEALING_TYPE, DetachedSignature, SignedBytes
+from custody.wire.signed_requests import payload_type
+from custody.wire.statements import Confirmation
+from tests.integration.ceremonies import orders
+from tests.integration.ceremonies.copying import dealing_of, statement_of
+from tests.integration.ceremonies.orders import Key, Order
+from tests.integration.ceremonies.parties import NAMES, Parties, ended
+from tests.integration.ceremonies.test_made_for import APPLICATION, pin_application
+
+ONE, TWO, _, _, _ = NAMES
+
+
+class SignedCopy:
+    """A copy as an application has signed it; its signers have pinned the application."""
+
+    def __init__(self, parties: Parties, key: Key, new: Key, **changes: Any) -> None:
+        self._parties, self.key, self.new = parties, key, new
+        fields: dict[str, Any] = {
+            "key_id": key.id,
+            "store": Store.MPC,
+            "external_id": "move-7",
+            "expires_at": datetime.now(UTC) + timedelta(minutes=15),
+            "signer_group": orders.SIGNER_GROUP,
+            "threshold": new.threshold,
+            "signers": list(new.signers),
+            "held_by": orders.holders_of(key),
+        }
+        body = CopyKey(**fields | changes).model_dump_json(exclude_none=True).encode()
+        made = APPLICATION.sign(payload_type(Endpoint.COPIES), body)
+        signature = DetachedSignature(signature=made.signature, signing_key_id=made.signing_key_id)
+        self._request = {"request": body, "request_signature": signature}
+
+    async def hold(self, order: Order, among: Sequence[str]) -> dict[str, Outcome]:
+        return await self._parties.hold(order.with_job(**self._request), among)
+
+    async def prepare(self) -> dict[str, Outcome]:
+        return await self.hold(orders.prepare_copy(self.key, self.new), self.new.signers)
+
+    async def deal(self) -> dict[str, Outcome]:
+        statements = [statement_of(outcome) for outcome in (await self.prepare()).values()]
+        order = orders.deal(self.key, self.new, self.key.quorum, statements)
+        return await self.hold(order, self.key.quorum)
+
+    async def take(self, dealt: Sequence[SignedBytes]) -> dict[str, Outcome]:
+        return await self.hold(orders.copy_key(self.key, self.new, dealt), self.new.signers)
+
+
+async def with_application(start: Any) -> tuple[Parties, Key, Key]:
+    """Three signers with a key, 3 of 3, and a copy of it for two of them."""
+    parties = await start(3)
+    await pin_application(parties)
+    key = await parties.make_key(Key(EDDSA_ED25519, 3, NAMES[:3]))
+    return parties, key, orders.copy_of(key, 2, (ONE, TWO))
+
+
+async def test_a_signed_request_decides_about_its_group_and_threshold(start):
+    parties, key, new = await with_application(start)
+    wanted = SignedCopy(parties, key, new)
+    dealt = [dealing_of(outcome) for outcome in (await wanted.deal()).values()]
+    for outcome in (await wanted.take(dealt)).values():
+        assert isinstance(outcome.result, PreparedShare), outcome
+        said = Confirmation.model_validate_json(outcome.result.confirmation.payload)
+        assert said.made_for is not None
+        assert said.made_for.application == APPLICATION.public_key
+
+
+async def test_new_signers_do_not_take_the_number_of_dealers_from_the_dealers(start):
+    """Two of the three signers that are needed could otherwise make up a key."""
+    parties, key, new = await with_application(start)
+    wanted = SignedCopy(parties, key, new)
+    dealt = [dealing_of(outcome) for outcome in (await wanted.deal()).values()]
+    lies = []
+    for signed in dealt[:2]:
+        said = Dealing.model_validate_json(signed.payload)
+        lie = said.model_copy(
+            update={
+                "dealt_by": said.dealt_by.model_copy(update={"threshold": 2}),
+                "quorum": (1, 2),
+            }
+        )
+        identity = parties.organisation.members[said.signer].identity
+        lies.append(identity.sign(DEALING_TYPE, lie.model_dump_json().encode()))
+    for outcome in (await wanted.take(lies)).values():
+        assert ended(outcome) == ("bad_dealing", (ONE,))
+        assert "old group" in (outcome.reason or "")
+
+
+async def test_an_old_signer_deals_nothing_for_a_request_that_names_another_old_group(start):
+    parties, key, new = await with_application(start)
+    another = orders.holders_of(key).model_copy(update={"threshold": 2})
+    for outcome in (await SignedCopy(parties, key, new, held_by=another).deal()).values():
+        assert ended(outcome)[0] == "request_mismatch"
+
+
+async def test_a_signed_request_that_leaves_a_group_open_is_denied(start):
+    """By signers too that require no signature: they would attest that the application signed."""
+    parties, key, new = await with_application(start)
+    for name in ("threshold", "signers", "held_by"):
+        for outcome in (await SignedCopy(parties, key, new, **{name: None}).prepare()).values():
+            assert ended(outcome)[0] == "unbound_request"
