@@ -1,6 +1,6 @@
 """The interface of a job kind's handler. The loop knows this interface and no kind."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,6 +18,10 @@ def _wanted() -> None:
     """Raise nothing: this work has no time limit."""
 
 
+async def _unarchived() -> None:
+    """Raise nothing: this work may be done with an archived key."""
+
+
 @dataclass(frozen=True)
 class Work:
     """An authentic job. ``digest``: SHA-256 of its signed payload.
@@ -25,7 +29,9 @@ class Work:
     ``ticket``: the ceremony's ticket with its signed bytes; signers only. ``delivery_ticket``: the
     ticket for the delivery server, with its signed bytes. ``not_after``: the end of the job's time
     by this host's clock. Call ``require_wanted`` right before an irreversible step: it raises
-    Denied or Failed if the job must not be done any more.
+    Denied or Failed if the job must not be done any more. Await ``require_unarchived`` right before
+    a message leaves that lets others make a signature: it raises Denied if the key was archived
+    meanwhile.
     """
 
     job: Job
@@ -36,6 +42,7 @@ class Work:
     signed_delivery_ticket: SignedBytes | None = None
     not_after: datetime = NO_END
     require_wanted: Callable[[], None] = field(default=_wanted, compare=False)
+    require_unarchived: Callable[[], Awaitable[None]] = field(default=_unarchived, compare=False)
     signed_by: bytes | None = None
     """Public key of the application whose signature of the request was verified here."""
 

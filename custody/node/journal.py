@@ -26,6 +26,7 @@ from custody.database.retention import BATCH
 from custody.node.archivals import KeyPlace
 from custody.node.archived_sql import is_archived
 from custody.node.audit import INSERT_LINKS, AuditChain, AuditRecord, link
+from custody.node.database_away import database_needed
 from custody.node.handlers import RowChange
 from custody.node.journal_retention import journal_retention
 from custody.runtime.batching import Batcher
@@ -131,6 +132,12 @@ _KNOWN = f"""
 """
 """The journalled jobs, and after them, without a status, the jobs whose key is archived."""
 
+_ARCHIVED = f"""
+    SELECT DISTINCT root_id, path FROM unnest(:root_ids::uuid[], :paths::varchar[])
+        AS asked (root_id, path)
+    WHERE {is_archived("asked.root_id", "asked.path")}
+"""
+
 _UNREPORTED = "SELECT job_id, outcome FROM journal WHERE node = :node AND reported_at IS NULL"
 
 _MARK_REPORTED = """
@@ -162,6 +169,7 @@ class Journal:
         self._node = node
         self._chain = chain
         self._lookups = Batcher[tuple[UUID, KeyPlace | None], Known](self._look_up)
+        self._archived = Batcher[KeyPlace, bool](self._are_archived)
         self._commits = Batcher[Commit, Recorded](self._commit)
         self.database = DatabaseHealth(pool)
 
@@ -172,6 +180,13 @@ class Journal:
     async def known(self, job_id: UUID, key: KeyPlace | None = None) -> Known:
         """Return the journalled outcome of a job, and whether its ``key`` is archived."""
         return await self._lookups.submit((job_id, key))
+
+    async def is_archived(self, key: KeyPlace) -> bool:
+        """Return whether a key is archived now. Raise Failed while the database is away.
+
+        Others wait for the answer in a ceremony, so no lookup is repeated.
+        """
+        return await self._archived.submit(key)
 
     async def commit(self, commit: Commit) -> Recorded:
         """Commit an outcome. Return the outcome in the journal: ours, or an earlier final one."""
@@ -221,6 +236,13 @@ class Journal:
         found = _recorded([row for row in rows if row.status is not None])
         archived = {row.job_id for row in rows if row.status is None}
         return [Known(found.get(job_id), job_id in archived) for job_id, _ in asked]
+
+    async def _are_archived(self, keys: list[KeyPlace]) -> list[bool | Exception]:
+        values = {"root_ids": [key.root_id for key in keys], "paths": [key.path for key in keys]}
+        with database_needed():
+            rows = await self._pool.rows(_ARCHIVED, values)
+        archived = {KeyPlace(row.root_id, row.path) for row in rows}
+        return [key in archived for key in keys]
 
     async def _commit(self, commits: list[Commit]) -> list[Recorded | Exception]:
         if len(commits) > 1 and not all(commit.journalled for commit in commits):

@@ -362,16 +362,23 @@ class JobLoop:
         )
 
     def _limited(self, work: Work) -> Work:
-        """Return the work for a handler, with the checks that end it: its time and the freeze."""
+        """Return the work for a handler, with the checks that end it meanwhile."""
         return replace(
             work,
             not_after=self._clock.deadline(work.job.expires_at),
             require_wanted=partial(self._require_wanted, work.job),
+            require_unarchived=partial(self._require_unarchived, work.job),
         )
 
     def _require_wanted(self, job: Job) -> None:
         require_in_time(job, datetime.now(UTC), self._clock)
         self._require_work()
+
+    async def _require_unarchived(self, job: Job) -> None:
+        """Raise Denied if the job needs a key that is not archived, and the key is archived now."""
+        if needs_unarchived_key(job):
+            is_archived = await self._journal.is_archived(KeyPlace.of(job.key))
+            require_unarchived(job.key, is_archived=is_archived)
 
     def _unwanted(self, job: Job, digest: bytes, details: Details) -> Commit | None:
         """Return the denial or failure that replaces a result; None while the result is wanted."""

@@ -53,6 +53,7 @@ class Admission:
             quorum,
             deadline,
             bans,
+            work.require_unarchived,
         )
 
     async def _known_bans(self, ticket: Ticket | None) -> list[SignedBytes]:

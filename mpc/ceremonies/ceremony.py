@@ -7,7 +7,7 @@ attempt is another ceremony.
 import asyncio
 import typing
 from asyncio import Task
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -42,6 +42,8 @@ class Session(typing.Protocol):
     """One participant's state of a threshold protocol; mpc._native has one for each."""
 
     @property
+    def exchanges(self) -> int: ...
+    @property
     def guarded(self) -> frozenset[int]: ...
     def start(self) -> Messages: ...
     def advance(self, incoming: Mapping[int, tuple[bytes, bytes]]) -> Messages | None: ...
@@ -59,7 +61,7 @@ class Admitted:
 
     ``delivery_ticket``: what the delivery server is shown instead. ``deadline``: the ticket's, or
     the job's where that is sooner. ``bans``: those of the key that this signer knows, which it
-    tells the others.
+    tells the others. ``require_unarchived``: raises Denied if the key was archived meanwhile.
     """
 
     ticket: Ticket
@@ -68,6 +70,7 @@ class Admitted:
     quorum: Quorum
     deadline: datetime
     bans: list[SignedBytes]
+    require_unarchived: Callable[[], Awaitable[None]]
 
     @property
     def digest(self) -> bytes:
@@ -165,8 +168,12 @@ class Ceremony(typing.Generic[Running]):
             openings = {name: (hello.opening, b"") for name, hello in hellos.items()}
             going_out = await self._advance(session, openings)
         number = HELLO
+        last = session.exchanges - 1 if opens_early else session.exchanges
         while going_out is not None:
             number += 1
+            if number == last:
+                # with our last messages a peer that held back its own has the signature
+                await self._admitted.require_unarchived()
             incoming = await self._exchange(number, going_out)
             going_out = await self._advance(session, incoming)
         return session

@@ -11,13 +11,15 @@ import pytest
 from asyncpg.exceptions import ObjectNotInPrerequisiteStateError, UndefinedColumnError
 
 from custody.database.causes import Unavailable
+from custody.node.archivals import KeyPlace
 from custody.node.clock import Clock
+from custody.node.errors import Denied
 from custody.node.freeze import Freeze
 from custody.node.handlers import Handled, Handler, RowChange, Work
 from custody.node.journal import Commit, Recorded
 from custody.node.locks import Details, Locks
 from custody.node.loop import JobLoop
-from custody.wire.jobs import Job
+from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import NothingMade, Outcome, OutcomeStatus
 from tests.unit.node.requests import complete, job_around
 
@@ -117,6 +119,33 @@ async def test_an_archived_key_does_nothing_and_asks_no_gate(freeze):
     outcome = await attempt(handler, freeze, locks, is_archived=True)
     assert (outcome.status, outcome.code) == (OutcomeStatus.DENIED, "key_archived")
     assert (locks.calls, handler.calls) == (0, 0)
+
+
+class Archived:
+    """A journal that knows of one archived key."""
+
+    async def is_archived(self, _: KeyPlace) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_denied"),
+    [
+        ({}, True),
+        ({"kind": JobKind.PROVE_KEY, "endpoint": Endpoint.REFRESHES}, False),
+        ({"kind": JobKind.PROVE_KEY, "endpoint": Endpoint.COPIES}, True),
+    ],
+)
+async def test_a_handler_can_ask_whether_the_key_was_archived_meanwhile(changes, is_denied):
+    """The shares of an archived key are still refreshed, and then proved with a signature."""
+    parts: dict[str, Any] = dict.fromkeys(inspect.signature(JobLoop).parameters)
+    parts |= {"journal": Archived(), "clock": Clock(timedelta(seconds=30))}
+    work = JobLoop(**parts)._limited(Work(job_around(complete(), **changes), bytes(32)))
+    if not is_denied:
+        await work.require_unarchived()
+        return
+    with pytest.raises(Denied, match="key_archived"):
+        await work.require_unarchived()
 
 
 async def test_a_job_that_expired_is_not_handled(freeze):
