@@ -43,13 +43,20 @@ _INSERT = """
 """
 
 _USE = """
-    UPDATE import_keys SET key_id = wanted.key_id,
-        expires_at = CASE WHEN import_keys.key_id IS NULL OR import_keys.key_id = wanted.key_id
-            THEN import_keys.expires_at END
-    FROM unnest(:import_id::uuid[], :key_id::uuid[]) AS wanted (import_id, key_id)
-    WHERE import_keys.import_id = wanted.import_id
+    WITH wanted AS (
+        SELECT DISTINCT * FROM unnest(:import_id::uuid[], :key_id::uuid[]) AS _ (import_id, key_id)
+    ), used AS (
+        UPDATE import_keys SET key_id = wanted.key_id FROM wanted
+        WHERE import_keys.import_id = wanted.import_id
+            AND (import_keys.key_id IS NULL OR import_keys.key_id = wanted.key_id)
+        RETURNING import_keys.import_id, import_keys.key_id
+    )
+    INSERT INTO import_keys (import_id, key_id)
+    SELECT * FROM wanted EXCEPT SELECT * FROM used
 """
-"""NOT NULL refuses the use for a second key, and so the transaction with that key's share."""
+"""Inserts a row for each use that is refused. NOT NULL refuses that row, for it has no statement,
+and so the transaction with the share of the key: the import key was used for another key, is used
+for two keys at once, or is gone."""
 
 _ERASE = """
     DELETE FROM import_keys USING unnest(:key_id::uuid[]) AS used (key_id)

@@ -75,6 +75,35 @@ async def test_an_import_key_is_used_for_one_key_only(pool: Pool, import_keys: I
     assert stored.key_id == key_id
 
 
+async def test_an_import_key_is_not_used_for_two_keys_at_once(pool: Pool, import_keys: ImportKeys):
+    """The journal changes the rows of all jobs that end together with one statement."""
+    statement, private_key = import_key()
+    await put(pool, await import_keys.row(statement, private_key))
+    uses = [import_keys.use_row(statement.import_id, uuid4()) for _ in range(2)]
+    both = {name: [use.values[name] for use in uses] for name in uses[0].values}
+    with pytest.raises(NotNullViolationError):
+        await pool.rows(uses[0].sql, both)
+    stored = await import_keys.find(statement.import_id)
+    assert stored is not None
+    assert stored.key_id is None
+    # two attempts at one key may end together
+    await pool.rows(uses[0].sql, {name: [value] * 2 for name, value in uses[0].values.items()})
+
+
+async def test_an_import_key_that_was_erased_meanwhile_is_not_used(
+    pool: Pool, import_keys: ImportKeys
+):
+    """A second ceremony with it may be under way while the first key becomes active."""
+    statement, private_key = import_key()
+    first = uuid4()
+    use = import_keys.use_row(statement.import_id, first)
+    await put(pool, await import_keys.row(statement, private_key), use)
+    await put(pool, import_keys.erase_row(first))
+    with pytest.raises(NotNullViolationError):
+        await put(pool, import_keys.use_row(statement.import_id, uuid4()))
+    assert await pool.rows("SELECT FROM import_keys") == []
+
+
 async def test_it_is_erased_with_the_activation_of_its_key(pool: Pool, import_keys: ImportKeys):
     (used, used_key), (another, other_key) = import_key(), import_key()
     key_id = uuid4()
