@@ -35,7 +35,7 @@ def possible_states(said: Said) -> set[ShareState] | None:
     if said.status is not OutcomeStatus.DONE:
         return None
     match said.kind:
-        case JobKind.GENERATE_KEY | JobKind.IMPORT_KEY | JobKind.REFRESH_KEY:
+        case JobKind.GENERATE_KEY | JobKind.IMPORT_KEY | JobKind.COPY_KEY | JobKind.REFRESH_KEY:
             return set(ShareState)
         case JobKind.PROMISE:
             return _PROMISED

@@ -15,6 +15,7 @@ KINDS = [
     for kind in (
         JobKind.GENERATE_KEY,
         JobKind.IMPORT_KEY,
+        JobKind.COPY_KEY,
         JobKind.REFRESH_KEY,
         JobKind.REPAIR_SHARE,
     )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from custody.control_plane.conductor.planning.facts import MAKES_KEYS
 from custody.control_plane.database import Database
 from custody.control_plane.node_api import changed_keys as module
 from custody.control_plane.node_api.authorisation import RegisteredNode
@@ -55,6 +56,14 @@ async def test_only_the_keys_of_the_group_since_then_are_named(database: Databas
     assert answer.is_complete
     assert len(answer.keys) == 50
     assert min(key.changed_at for key in answer.keys) >= since
+
+
+async def test_a_key_is_named_however_it_was_made(database: Database):
+    node = RegisteredNode("driver-1", "hsm", None)
+    for kind in MAKES_KEYS:
+        await database.rows("UPDATE jobs SET kind = :kind WHERE kind <> 'Sign'", {"kind": kind})
+        answer = await changed_keys(database, node, (NOW - timedelta(minutes=10)).isoformat())
+        assert len(answer.keys) == 5, kind
 
 
 async def test_the_question_reads_no_signatures(database: Database):

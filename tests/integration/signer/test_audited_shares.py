@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from custody.control_plane.conductor.planning.facts import MAKES_KEYS
 from custody.database.pool import Pool
 from custody.node.audit import AuditChain, AuditRecord
 from custody.node.identity import load_identity
@@ -83,6 +84,17 @@ async def test_a_share_that_was_made_and_is_gone_is_found(
     found = await findings(config)
     assert len(found) == 3
     assert all("is gone" in what and str(made.ceremony) in what for what in found)
+
+
+@pytest.mark.parametrize("kind", MAKES_KEYS)
+async def test_a_share_is_missed_however_its_key_was_made(
+    config: Path, journal: Journal, kind: JobKind
+):
+    made = new_key()
+    await record(journal, kind, made, public_key=made.ours.public_key.hex(), generation="0")
+    [found] = await findings(config)
+    assert "is gone" in found
+    assert str(made.ceremony) in found
 
 
 async def test_a_state_that_its_records_do_not_lead_to_is_found(
