@@ -31,6 +31,14 @@ _RESERVE = """
     RETURNING application, scheme, curve, expires_at
 """
 
+_RENEW = """
+    UPDATE import_keys SET expires_at = :expires_at
+    WHERE import_id = :import_id AND import_key IS NULL AND finished_at IS NULL
+        AND expires_at > now()
+    RETURNING expires_at
+"""
+"""A key that an earlier attempt may have left on the token gets the time of this attempt, too."""
+
 _MADE = """
     UPDATE import_keys SET token = made.token, import_key = made.import_key,
         wrapping = made.wrapping, protection = made.protection
@@ -99,7 +107,9 @@ class ImportRows:
     ) -> datetime:
         """Commit the row of an import key that is about to be made. Return when the key ends.
 
-        Raise Denied for another import of this id, and Failed while there are too many.
+        Raise Denied for another import of this id, and for one that has its key or is over: the
+        sweep has passed it, and would not destroy a further key. Raise Failed while there are too
+        many.
         """
         values = {
             "import_id": import_id,
@@ -120,7 +130,18 @@ class ImportRows:
             )
         if (row.application, row.scheme, row.curve) != (application, *algorithm):
             raise Denied("import_exists", "this node has an import key of another such import")
-        expires_at: datetime = row.expires_at
+        return await self._renewed(import_id)
+
+    async def _renewed(self, import_id: UUID) -> datetime:
+        """Return when the import key ends that is about to be made. Raise Denied."""
+        expires_at = datetime.now(UTC).replace(microsecond=0) + IMPORT_KEY_LIFETIME
+        with database_needed():
+            row = await self._pool.row(_RENEW, {"import_id": import_id, "expires_at": expires_at})
+        if row is None:
+            raise Denied(
+                "import_over",
+                f"import {import_id} has had its import key, or is over: ask for another import",
+            )
         return expires_at
 
     def made(

@@ -68,6 +68,8 @@ def _is_final(resource: Wallet | Key | Signature | KeyChange | Import) -> bool:
             raise Rejected(resource)
         case SignatureStatus.FAILED | KeyStatus.FAILED | ChangeStatus.FAILED | ImportStatus.FAILED:
             raise Failed(resource)
+        case ImportStatus.USED | ImportStatus.EXPIRED:  # its import keys take no key any more
+            raise Failed(resource)
         case SignatureStatus.SIGNED | KeyStatus.ACTIVE | ChangeStatus.DONE | ImportStatus.READY:
             return True
         case _:
