@@ -48,7 +48,8 @@ class NewKeys:
             public_key = key.public_key
             with refused_without_master_key():
                 key = await self._copies.put(key_id, wanted.network, key)
-            if wanted.imported is not None and key.public_key != public_key:
+            is_imported = wanted.imported is not None
+            if key.imported != is_imported or (is_imported and key.public_key != public_key):
                 raise Denied("key_exists", f"the bucket has a copy of another key {key_id}")
         await prove_possession(self._vault, key_id, key, work)
         return Handled(

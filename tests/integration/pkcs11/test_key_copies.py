@@ -11,14 +11,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.node.chain_verification import Subject, verify_chain
-from custody.node.errors import Failed
+from custody.node.errors import Denied, Failed
+from custody.node.handlers import Work
+from custody.node.wanted import wanted_key
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
 from custody.s3.settings import S3Section
-from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
+from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network, Store
+from custody.wire.jobs import Endpoint, JobKind, KeyReference
+from custody.wire.requests import CreateKey
 from custody.wire.signed_bytes import SignedBytes, SigningKey
 from devstack.s3 import S3Server
+from hsm_driver import new_keys
 from hsm_driver.audited_keys import CHECK
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.possession import prove_possession
@@ -27,6 +32,7 @@ from hsm_driver.vault import Vault
 from tests import faulty_s3
 from tests.adopter import ADOPTER, adopt_first
 from tests.faulty_s3 import FaultyS3
+from tests.unit.node.requests import job_around
 
 PREFIX = "hsm/"
 DRIVER, OTHER_DRIVER, STRANGER = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(3))
@@ -84,6 +90,20 @@ async def test_a_key_id_has_one_key_however_often_it_is_made(hsm, copies):
     assert await copies.put(key_id, Network.ETHEREUM, second) == first
     with pytest.raises(Failed, match="another kind of key"):
         await copies.put(key_id, Network.BITCOIN, second)
+
+
+async def test_no_generated_key_is_the_imported_one_of_a_copy(hsm, copies, pool):
+    """An import may be killed between its copy and its commit."""
+    scheme, curve = ECDSA_SECP256K1
+    key = KeyReference(id=uuid4(), scheme=scheme, curve=curve, network=None, public_key=None)
+    request = CreateKey(scheme=scheme, curve=curve, store=Store.HSM)
+    kind = JobKind.GENERATE_KEY.value
+    job = job_around(request, id=key.id, kind=kind, endpoint=Endpoint.KEYS, key=key)
+    imported = replace(await hsm.generate(ECDSA_SECP256K1), imported=True)
+    await copies.put(key.id, None, imported)
+    keys = new_keys.NewKeys(Vault(pool, hsm), "driver-1", "hsm", DRIVER, copies)
+    with pytest.raises(Denied, match="a copy of another key"):
+        await keys.keep(Work(job, b""), wanted_key(job), await hsm.generate(ECDSA_SECP256K1))
 
 
 async def test_a_copy_shows_nothing_and_opens_for_its_own_key_only(hsm, copies, bucket):
