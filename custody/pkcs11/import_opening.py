@@ -89,11 +89,22 @@ def open_inside(
 
     Raise BadImport unless it signs for the announced public key; HsmFailure; SessionLost.
     """
-    key = _opened(
+    return _opened(
         Step.UNWRAP,
-        lambda: _unwrap(pair, wrapping, wrapped, algorithm),
+        lambda: _unwrap_and_sign(pair, wrapping, wrapped, algorithm, public_key),
         lambda: _open_made_up(pair, wrapping, algorithm, Protection.HSM),
     )
+
+
+def _unwrap_and_sign(
+    pair: ImportPair,
+    wrapping: Wrapping,
+    wrapped: WrappedImport,
+    algorithm: Algorithm,
+    public_key: bytes,
+) -> Any:
+    """Return the private key after its first signature. Raise as ``_require_signs``, _unwrap."""
+    key = _unwrap(pair, wrapping, wrapped, algorithm)
     try:
         _require_signs(key, algorithm, public_key)
     except BaseException:
@@ -118,16 +129,20 @@ def open_on_host(
     return read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
 
 
+class _CannotSign(Exception):
+    """The token answered the first signature of an unwrapped key with an error, which is noted."""
+
+
 def _opened(step: Step, attempt: Callable[[], Opened], prove: Callable[[], None]) -> Opened:
     """Return what an attempt returns. After an error, open a made-up key to find what is at fault.
 
-    The reason is the same for each fault of the wrapped key: it tells a sender of changed
-    ciphertexts nothing about the padding.
+    If that opens, attempt once more before the wrapped key is refused for good: the error may have
+    been the token's. The reason is the same for each fault of the wrapped key: it tells a sender of
+    changed ciphertexts nothing about the padding.
     """
-    try:
-        return attempt()
-    except PKCS11Error as error:
-        _raise_if_lost(step, error)
+    opened = _attempted(step, attempt)
+    if opened is not None:
+        return opened
     try:
         prove()
     except PKCS11Error as error:
@@ -135,10 +150,24 @@ def _opened(step: Step, attempt: Callable[[], Opened], prove: Callable[[], None]
         raise HsmFailure(
             f"the token opens nothing with this import key: it answered {name_of(error)}"
         ) from None
+    opened = _attempted(step, attempt)
+    if opened is not None:
+        return opened
     raise BadImport(
         "the token cannot open the wrapped key: it is damaged, encrypted to another import key, or "
         "not the PKCS#8 of a private key of this curve"
     )
+
+
+def _attempted(step: Step, attempt: Callable[[], Opened]) -> Opened | None:
+    """Return what an attempt returns; None after an error of the token. Raise SessionLost."""
+    try:
+        return attempt()
+    except PKCS11Error as error:
+        _raise_if_lost(step, error)
+    except _CannotSign:
+        pass
+    return None
 
 
 def _raise_if_lost(step: Step, error: PKCS11Error) -> None:
@@ -243,6 +272,6 @@ def _require_signs(key: Any, algorithm: Algorithm, public_key: bytes) -> None:
         finish(raw, public_key, algorithm, None, request, PROBE_DIGEST if is_ecdsa else None)
     except PKCS11Error as error:
         _raise_if_lost(Step.SIGN, error)
-        raise BadImport(f"the token cannot sign with the wrapped key: {name_of(error)}") from None
+        raise _CannotSign from None
     except (BadSignature, ValueError):
         raise BadImport(NOT_ITS_KEY) from None
