@@ -31,7 +31,7 @@ FACTS = {
 """A key's constant facts, which its audit record and its row both contain: column and name."""
 
 _FIND = """
-    SELECT key_id, encode(public_key, 'hex') AS public_key, scheme, curve, network
+    SELECT key_id, encode(public_key, 'hex') AS public_key, scheme, curve, network, imported
     FROM wrapped_keys
     WHERE key_id = ANY(:key_ids::uuid[])
 """
@@ -56,7 +56,21 @@ async def _recorded(rows: Rows, page: Sequence[Said]) -> list[Finding]:
             if getattr(row, column) != said.detail(column):
                 what = f"{made_here} with another {name} than is stored"
                 findings.append(Finding(said.sequence, what))
+        if _was_imported(said) not in (None, row.imported):
+            what = f"{made_here}, and is stored as {_ORIGIN[row.imported]}"
+            findings.append(Finding(said.sequence, what))
     return findings
+
+
+_ORIGIN = {True: "an imported key", False: "a generated key"}
+
+
+def _was_imported(said: Said) -> bool | None:
+    """Return whether the key was imported; None if a record of an earlier version does not say."""
+    if said.kind != REBUILT:
+        return said.kind == JobKind.IMPORT_KEY
+    imported = said.detail("imported")
+    return None if imported is None else imported == "true"
 
 
 CHECK = KeyCheck(

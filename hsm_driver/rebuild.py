@@ -113,6 +113,7 @@ async def _add(changes: AuditedChanges, copy: KeyCopy, operator: str) -> bool:
         "network": copy.network.value if copy.network else None,
         "protection": copy.protection.value,
         "master_key": copy.master_key,
+        "imported": str(copy.imported).lower(),
     }
     record = record_without_job(REBUILT, details, copy.key_id)
     return bool(await changes.commit(_INSERT, values, record))

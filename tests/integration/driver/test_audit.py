@@ -312,14 +312,14 @@ async def test_failures_before_a_result_and_denials_of_replays_are_legal(
         assert (await verify(pool, each, [await each.chain.signed_head()])).findings == []
 
 
-async def new_key(node: NodeParts) -> Commit:
+async def new_key(node: NodeParts, kind: str = "GenerateKey") -> Commit:
     """A key and its record, as key generation commits them."""
     row = key_row_of(uuid4()).values
     details = {
         "public_key": row["public_key"].hex(),
         **{fact: row[fact] for fact in ("scheme", "curve", "network")},
     }
-    made = commit(kind="GenerateKey", key_row=True, details=details)
+    made = commit(kind=kind, key_row=True, details=details)
     await node.journal.commit(made)
     return made
 
@@ -357,6 +357,21 @@ async def test_a_key_that_was_made_and_has_another_fact_is_found(
     (finding,) = (await verify(pool, node, [])).findings
     assert finding.sequence == 1
     assert finding.what == f"key {made.job_id} was made here with another {name} than is stored"
+
+
+@pytest.mark.parametrize("is_imported", [True, False])
+async def test_an_imported_key_that_is_stored_as_a_generated_one_is_found(
+    pool: Pool, node: NodeParts, *, is_imported: bool
+) -> None:
+    """Somebody outside the HSM may know the private key of an imported key."""
+    made = await new_key(node, "ImportKey" if is_imported else "GenerateKey")
+    update = "UPDATE wrapped_keys SET imported = :imported"
+    await pool.rows(update, {"imported": is_imported})
+    assert (await verify(pool, node, [])).findings == []
+    await pool.rows(update, {"imported": not is_imported})
+    (finding,) = (await verify(pool, node, [])).findings
+    how = ("imported", "a generated") if is_imported else ("made", "an imported")
+    assert finding.what == f"key {made.job_id} was {how[0]} here, and is stored as {how[1]} key"
 
 
 async def test_a_node_that_works_meanwhile_changes_nothing_of_what_is_verified(

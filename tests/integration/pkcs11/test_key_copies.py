@@ -280,9 +280,10 @@ async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies,
 
 async def test_a_rebuilt_key_that_is_deleted_or_changed_later_is_found(hsm, pool, copies):
     await adopt_first(Vault(pool, hsm), pool)
-    deleted, changed = uuid4(), uuid4()
-    for key_id in (deleted, changed):
-        await copies.put(key_id, None, await hsm.generate(EDDSA_ED25519))
+    deleted, changed, imported = uuid4(), uuid4(), uuid4()
+    for key_id in (deleted, changed, imported):
+        key = await hsm.generate(EDDSA_ED25519)
+        await copies.put(key_id, None, replace(key, imported=key_id == imported))
     await rebuilt(pool, hsm, copies)
     assert await audit_findings(pool) == []
     await pool.rows("DELETE FROM wrapped_keys WHERE key_id = :id", {"id": deleted})
@@ -290,10 +291,12 @@ async def test_a_rebuilt_key_that_is_deleted_or_changed_later_is_found(hsm, pool
         "UPDATE wrapped_keys SET public_key = sha256(public_key) WHERE key_id = :id",
         {"id": changed},
     )
+    await pool.rows("UPDATE wrapped_keys SET imported = false")
     assert sorted(await audit_findings(pool)) == sorted(
         [
             f"key {deleted} was rebuilt here from its copy, and its wrapped key is missing",
             f"key {changed} was rebuilt here from its copy with another public key than is stored",
+            f"key {imported} was rebuilt here from its copy, and is stored as a generated key",
         ]
     )
 
