@@ -135,7 +135,13 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             capabilities=capabilities,
             warnings=lambda: [*moved, *backups.warnings(), *aged()],
             tls=[] if copies is None else copies.tls,
-            held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer),
+            held_keys=DriverKeys(
+                database,
+                settings.node.id,
+                settings.node.group,
+                signer,
+                settings.key_copies.drivers if settings.key_copies else (),
+            ),
         )
         node = build_node(settings, database, client, signer, mode, on_stage)
         await node.run(settings.health, backups.refresh_repeatedly, sweep.run)

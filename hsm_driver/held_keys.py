@@ -11,8 +11,14 @@ from custody.database.pool import Pool
 from custody.wire.algorithms import Curve, Protection, Scheme, Store
 from custody.wire.inventory import HeldKey, Holding
 from custody.wire.outcomes import GeneratedKey, Outcome
-from custody.wire.signed_bytes import ATTESTATION_TYPE, SigningKey
-from custody.wire.statements import Attestation, MadeFor
+from custody.wire.signed_bytes import (
+    ATTESTATION_TYPE,
+    BadSignedBytes,
+    PinnedKeys,
+    SignedBytes,
+    SigningKey,
+)
+from custody.wire.statements import Attestation
 from hsm_driver.vault import network_of
 
 log = structlog.get_logger()
@@ -26,13 +32,24 @@ _KEYS = """
 
 
 class DriverKeys:
-    """Reads the keys of a driver's group. Unwraps none of them."""
+    """Reads the keys of a driver's group. Unwraps none of them.
 
-    def __init__(self, pool: Pool, node: str, group: str, signer: SigningKey) -> None:
+    ``others``: identity public keys of the group's drivers whose attestations count too.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        node: str,
+        group: str,
+        signer: SigningKey,
+        others: Sequence[bytes] = (),
+    ) -> None:
         self._pool = pool
         self._node = node
         self._group = group
         self._signer = signer
+        self._pinned = PinnedKeys([signer.public_key, *others])
 
     async def pages(self, limit: int) -> AsyncIterator[Sequence[HeldKey]]:
         after = UUID(int=0)
@@ -49,9 +66,12 @@ class DriverKeys:
             return None
 
     def _held(self, row: Any) -> HeldKey:
+        recorded = self._recorded(row.outcome)
+        if recorded is not None:
+            _require_unchanged(recorded, row)
         attestation = Attestation(
             key_id=row.key_id,
-            made_for=_made_for(row.outcome),
+            made_for=recorded and recorded.made_for,
             store=Store.HSM,
             scheme=Scheme(row.scheme),
             curve=Curve(row.curve),
@@ -72,15 +92,32 @@ class DriverKeys:
             outcome=row.outcome,
         )
 
+    def _recorded(self, outcome: bytes | None) -> Attestation | None:
+        """Return what a pinned driver attested when it made the key; None if that is not known.
 
-def _made_for(outcome: bytes | None) -> MadeFor | None:
-    """Return the request that the recorded outcome attests; None if the journal lacks it."""
-    if outcome is None:
-        return None
+        A writer of the database could put another request there.
+        """
+        signed = None if outcome is None else _attestation_in(outcome)
+        if signed is None:
+            return None
+        try:
+            return Attestation.model_validate_json(self._pinned.open(ATTESTATION_TYPE, signed))
+        except (BadSignedBytes, ValidationError) as error:
+            log.warning("the request of a key is not attested again", reason=str(error))
+            return None
+
+
+def _attestation_in(outcome: bytes) -> SignedBytes | None:
     try:
         result = Outcome.model_validate_json(outcome).result
-        if not isinstance(result, GeneratedKey) or result.attestation is None:
-            return None
-        return Attestation.model_validate_json(result.attestation.payload).made_for
     except ValidationError:
         return None
+    return result.attestation if isinstance(result, GeneratedKey) else None
+
+
+def _require_unchanged(recorded: Attestation, row: Any) -> None:
+    """Raise ValueError if the row has other facts than were attested when the key was made."""
+    facts = ("key_id", "scheme", "curve", "network", "public_key", "imported")
+    changed = [fact for fact in facts if getattr(recorded, fact) != getattr(row, fact)]
+    if changed:
+        raise ValueError(f"{', '.join(changed)} changed since the key was made")

@@ -165,9 +165,10 @@ def _require_share(said: HeldKey, attested: Attestation) -> None:
 def agreed_by_drivers(by_node: Mapping[str, Held]) -> Agreed:
     """Return what the drivers that answered attest of a key: one is enough. Raise Disagreement.
 
-    ``by_node``: the statements of those nodes whose inventory is complete; not empty.
+    ``by_node``: the statements of those nodes whose inventory is complete; not empty. A driver
+    that does not know which request made the key gives way to one that does.
     """
-    held = tuple(by_node.values())
+    held = tuple(sorted(by_node.values(), key=lambda each: each.attested.made_for is None))
     if any(each.attested.store is not Store.HSM for each in held):
         raise Disagreement("drivers and signers attest it")
     _require_same_facts(held)

@@ -7,16 +7,20 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node import inventory
 from custody.node.control_plane_client import ControlPlaneClient, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
 from custody.node.inventory import InventoryReporter
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.node.journal import outcome_bytes
+from custody.wire.algorithms import ECDSA_SECP256K1, Store
 from custody.wire.inventory import Holding, InventoryPage, InventoryQuestion, PageReceived
-from custody.wire.signed_bytes import ATTESTATION_TYPE, PinnedKeys
-from custody.wire.statements import Attestation
+from custody.wire.jobs import Endpoint
+from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
+from custody.wire.signed_bytes import ATTESTATION_TYPE, PinnedKeys, SigningKey
+from custody.wire.statements import Attestation, MadeFor
 from hsm_driver.held_keys import DriverKeys
 from tests.integration.driver.conftest import NodeParts
 from tests.made_up_keys import made_up_key
@@ -117,6 +121,68 @@ async def test_every_key_is_attested_by_the_driver_that_answers(told: Inventory,
     assert {each.key_id for each in attested} == keys
     assert {each.made_for for each in attested} == {None}  # the journal has forgotten it
     assert {each.holding for each in held} == {Holding.IN_USE}
+
+
+WANTED = MadeFor(endpoint=Endpoint.KEYS, external_id="customer-42", application=None)
+OTHER_DRIVER, STRANGER = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(2))
+
+
+async def add_recorded_key(told: Inventory, by: SigningKey, *, imported: bool = False) -> UUID:
+    """A key whose journalled outcome has an attestation of its request."""
+    key_id = await told.add_key()
+    update = "UPDATE wrapped_keys SET imported = :imported WHERE key_id = :id RETURNING public_key"
+    [row] = await told.pool.rows(update, {"imported": imported, "id": key_id})
+    attestation = Attestation(
+        key_id=key_id, made_for=WANTED, store=Store.HSM, scheme="ECDSA", curve="secp256k1",
+        network="Ethereum", public_key=row.public_key, protection="hsm", group="hsm", threshold=1,
+        signers=["driver-1"], node="driver-1", imported=imported,
+    )  # fmt: skip
+    signed = by.sign(ATTESTATION_TYPE, attestation.model_dump_json().encode())
+    result = GeneratedKey(
+        scheme="ECDSA", curve="secp256k1", public_key=row.public_key, protection="hsm",
+        attestation=signed,
+    )  # fmt: skip
+    outcome = Outcome(job_id=key_id, node="driver-1", status=OutcomeStatus.DONE, result=result)
+    await told.pool.rows(
+        "INSERT INTO journal (job_id, digest, node, status, outcome)"
+        " VALUES (:id, '', 'driver-1', 'DONE', :outcome)",
+        {"id": key_id, "outcome": outcome_bytes(outcome)},
+    )
+    return key_id
+
+
+async def attested_by(told: Inventory) -> dict[UUID, Attestation]:
+    held = [each for page in await told.answer() for each in page.keys]
+    return {
+        each.key_id: Attestation.model_validate_json(each.attestation.payload)
+        for each in held
+        if each.attestation is not None
+    }
+
+
+async def test_only_what_a_pinned_driver_has_attested_is_attested_again(
+    told: Inventory, node: NodeParts
+):
+    """A writer of the database can put another application's request beside a key."""
+    told.reporter._held_keys = DriverKeys(
+        told.pool, node.name, "hsm", node.signer, [OTHER_DRIVER.public_key]
+    )
+    own, others = [await add_recorded_key(told, by) for by in (node.signer, OTHER_DRIVER)]
+    strangers = await add_recorded_key(told, STRANGER)
+    found = await attested_by(told)
+    assert (found[own].made_for, found[others].made_for) == (WANTED, WANTED)
+    assert found[strangers].made_for is None
+
+
+async def test_an_imported_key_is_not_attested_as_a_generated_one(told: Inventory, node: NodeParts):
+    key_id = await add_recorded_key(told, node.signer, imported=True)
+    kept = await add_recorded_key(told, node.signer, imported=True)
+    await told.pool.rows(
+        "UPDATE wrapped_keys SET imported = false WHERE key_id = :id", {"id": key_id}
+    )
+    found = await attested_by(told)
+    assert found.keys() == {kept}
+    assert found[kept].imported
 
 
 async def test_a_damaged_row_is_left_out(told: Inventory):

@@ -229,6 +229,11 @@ def test_one_driver_is_enough_and_two_must_agree():
         agreed_by_drivers({"one": hsm("one"), "two": hsm("two", network=None)})
 
 
+def test_a_driver_that_knows_the_request_speaks_for_one_that_does_not():
+    agreed = agreed_by_drivers({"one": hsm("one", made_for=None), "two": hsm("two")})
+    assert (agreed.nodes, agreed.made_for) == (("two",), MADE_FOR)
+
+
 def test_drivers_and_signers_never_hold_the_same_key():
     with pytest.raises(Disagreement):
         agreed_by_drivers({"one": hsm("one"), "two": held("two")})
