@@ -8,6 +8,8 @@ from custody.node.connections import open_database
 from custody.node.doctor import control_plane_checks, durability_check, host_checks
 from custody.node.lock_checks import lock_checks
 from custody.pkcs11.doctor import WeakVersions, hsm_checks
+from custody.pkcs11.hsm import Hsm
+from custody.pkcs11.hsm_imports import HsmImports
 from custody.pkcs11.messages import WHY_RETIRED, KnownKey
 from custody.pkcs11.other_token_check import other_token_checks
 from custody.runtime.checks import Check, Status, failed, side_by_side
@@ -17,6 +19,8 @@ from custody.s3.faults import S3Fault
 from custody.wire.algorithms import Store
 from hsm_driver.backup_warnings import backup_check
 from hsm_driver.driver import open_hsm
+from hsm_driver.import_keys import ImportRows
+from hsm_driver.import_sweep import over_at
 from hsm_driver.key_rotation import rotation_check
 from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
@@ -81,11 +85,31 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             async with open_hsm(settings, database, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
                 strangers = await hsm.strangers()
+                over = await _import_keys_over(hsm, database)
             yield Check(name, Status.OK, "check values agree")
             if retired := sorted(each.name for each in strangers if each.why == WHY_RETIRED):
                 yield _retired(retired)
+            if over:
+                yield _import_keys(over)
     except OperatorError as error:
         yield failed(name, error)
+
+
+async def _import_keys_over(hsm: Hsm, database: Pool) -> list[str]:
+    """Return the imports that are over and have a key on a token. Raise Failed."""
+    imports, rows = HsmImports(hsm), ImportRows(database)
+    found = [await over_at(imports, rows, token) for token in imports.token_names]
+    return sorted(str(each) for over in found for each in over)
+
+
+def _import_keys(over: list[str]) -> Check:
+    return Check(
+        "import keys",
+        Status.WARN,
+        f"the token has {len(over)} import keys that are over: {', '.join(over)}",
+        "A driver that runs destroys them within a minute. If they stay: hsm-driver import-keys "
+        "delete, and the vendor's tool for what that leaves.",
+    )
 
 
 def _retired(names: list[str]) -> Check:

@@ -105,11 +105,14 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
         copies = key_copies(settings, hsm, signer)
+        imports, import_rows = HsmImports(hsm), ImportRows(database)
+        sweep = ImportSweep(imports, import_rows)
         parts = [
             Part("process", only.problem),
             Part("hsm", lambda: hsm.problem),
             Part("hsm workers", lambda: hsm.shortage, stops_work=False),
             Part("new keys", lambda: no_new_keys(capabilities), stops_work=False),
+            Part("import keys", sweep.problem, stops_work=False),
         ]
         if copies is not None:
             parts.append(Part("key copies", copies.problem, stops_work=False))
@@ -120,8 +123,6 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         for warning in moved:
             log.warning("protection of new keys changed", warning=warning)
         new_keys = NewKeys(vault, settings.node.id, settings.node.group, signer, copies)
-        imports, import_rows = HsmImports(hsm), ImportRows(database)
-        sweep = ImportSweep(imports, import_rows)
         mode = Mode(
             store=Store.HSM,
             handlers={

@@ -19,7 +19,14 @@ from custody.pkcs11.endings import Step
 from custody.pkcs11.errors import ImportKeyMissing, SchemeUnsupported
 from custody.pkcs11.faults import FAULTS, destroy
 from custody.pkcs11.operation_errors import failure_of, translated
-from custody.pkcs11.session_errors import is_refusal, name_of
+from custody.pkcs11.return_codes import NUMBER_OF, Kind
+from custody.pkcs11.session_errors import (
+    SessionLost,
+    is_refusal,
+    kind_of_error,
+    name_of,
+    number_of,
+)
 from custody.pkcs11.token_traits import in_use
 from custody.wire.algorithms import Algorithm, Protection
 from custody.wire.imports import Wrapping
@@ -165,34 +172,74 @@ def public_half(key: Any) -> rsa.RSAPublicKey:
 
 def find(session: Session, label: str, import_id: UUID, encoded: bytes) -> ImportPair:
     """Return the import key whose public half was stated. Raise ImportKeyMissing."""
-    template = {
-        Attribute.CLASS: ObjectClass.PRIVATE_KEY,
-        Attribute.LABEL: label,
-        Attribute.ID: import_id.bytes,
-    }
     with translated(Step.READ, "find an import key"):
-        for key in list(session.get_objects(template)):
+        keys = list(session.get_objects(_private_halves(label, import_id)))
+    for key in keys:
+        try:
             pair = ImportPair(key, public_half(key))
+        except PKCS11Error as error:
+            _skip(Step.READ, error)
+        else:
             if pair.encoded == encoded:
                 return pair
     raise ImportKeyMissing(f"this token has no import key for import {import_id}")
 
 
 def present(session: Session, label: str) -> list[UUID]:
-    """Return the imports that have an object under our label on the token."""
+    """Return the imports that have a private half under our label on the token.
+
+    Objects of other kinds, and objects that do not say their id, are left out: anybody who reaches
+    the token can make public objects with our label, without the PIN.
+    """
     with translated(Step.READ, "list the import keys"):
-        ids = {bytes(key[Attribute.ID]) for key in list(session.get_objects(_labelled(label)))}
+        keys = list(session.get_objects(_private_halves(label)))
+    ids = set[bytes]()
+    for key in keys:
+        try:
+            ids.add(bytes(key[Attribute.ID]))
+        except PKCS11Error as error:
+            _skip(Step.READ, error)
     return [UUID(bytes=each) for each in sorted(ids) if len(each) == len(UUID(int=0).bytes)]
 
 
 def remove(session: Session, label: str, import_ids: Iterable[UUID]) -> None:
-    """Destroy the import keys of these imports; one that is not there is no error."""
-    with writable(session) as second, translated(Step.DESTROY, "destroy an import key"):
+    """Destroy the import keys of these imports; one that is not there is no error.
+
+    One that the token keeps stops nothing: the caller sees it in ``present``.
+    """
+    with writable(session) as second:
         for import_id in import_ids:
-            template = {**_labelled(label), Attribute.ID: import_id.bytes}
-            for key in list(second.get_objects(template)):
-                key.destroy()
+            # the public half first: ``present`` lists the import while its private half is there
+            for template in (_public_halves(label, import_id), _private_halves(label, import_id)):
+                with translated(Step.READ, "find an import key"):
+                    keys = list(second.get_objects(template))
+                for key in keys:
+                    try:
+                        key.destroy()
+                    except PKCS11Error as error:
+                        _skip(Step.DESTROY, error)
 
 
-def _labelled(label: str) -> dict[Attribute, Any]:
-    return {Attribute.LABEL: label}
+_GONE = (NUMBER_OF["CKR_OBJECT_HANDLE_INVALID"], NUMBER_OF["CKR_KEY_HANDLE_INVALID"])
+"""Another driver on the token has destroyed the object."""
+
+
+def _skip(step: Step, error: PKCS11Error) -> None:
+    """Note an error that is about one object. Raise SessionLost if it is about the session."""
+    FAULTS.note(step, error)
+    if kind_of_error(error) is Kind.SESSION and number_of(error) not in _GONE:
+        raise SessionLost(f"cannot {step.value}: {name_of(error)}") from None
+
+
+def _private_halves(label: str, import_id: UUID | None = None) -> dict[Attribute, Any]:
+    private = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.PRIVATE: True}
+    return {**private, **_labelled(label, import_id)}
+
+
+def _public_halves(label: str, import_id: UUID) -> dict[Attribute, Any]:
+    return {Attribute.CLASS: ObjectClass.PUBLIC_KEY, **_labelled(label, import_id)}
+
+
+def _labelled(label: str, import_id: UUID | None) -> dict[Attribute, Any]:
+    of_import = {} if import_id is None else {Attribute.ID: import_id.bytes}
+    return {Attribute.KEY_TYPE: KeyType.RSA, Attribute.LABEL: label, **of_import}

@@ -269,6 +269,68 @@ async def test_a_try_stores_nothing(settings: HsmSettings, tokens: Tokens):
     assert objects(tokens) == before
 
 
+_PUBLIC = """
+with token.open(rw=True) as session:  # without the PIN
+    for more in PUBLIC_OBJECTS:
+        session.create_object({
+            Attribute.TOKEN: True, Attribute.PRIVATE: False, Attribute.LABEL: "custody-import",
+            **more,
+        })
+print("true")
+"""
+_OBJECTS = """[
+    {Attribute.CLASS: pkcs11.ObjectClass.DATA, Attribute.VALUE: b"x"},
+    {Attribute.CLASS: pkcs11.ObjectClass.PUBLIC_KEY, Attribute.KEY_TYPE: KeyType.RSA,
+     Attribute.MODULUS: bytes([255] * 256), Attribute.PUBLIC_EXPONENT: bytes([1, 0, 1])},
+]"""
+
+
+async def test_public_objects_with_the_label_keep_no_import_key_alive(hsm: Hsm, tokens: Tokens):
+    """Anybody who reaches a token of SoftHSM can make them."""
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    workers = hsm.worker_process_ids
+    run(tokens, _PUBLIC.replace("PUBLIC_OBJECTS", _OBJECTS))
+    assert await one.imports.present(one.token) == [one.id]
+    key = await one.take_in(
+        one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)), public_key(ECDSA_SECP256R1, SECRET)
+    )
+    verified(key, digest(1), await hsm.sign(key, digest(1)))
+    assert await one.imports.remove(one.token, [one.id]) == []
+    assert set(workers) <= set(hsm.worker_process_ids)
+
+
+_STAYS = """
+session = token.open(rw=True, user_pin=pin)
+number = lambda value: value.to_bytes(128)
+session.create_object({
+    Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, Attribute.KEY_TYPE: KeyType.RSA,
+    Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.LABEL: "custody-import",
+    Attribute.ID: bytes(16), Attribute.DESTROYABLE: False,
+    Attribute.MODULUS: number(3233), Attribute.PUBLIC_EXPONENT: bytes([17]),
+    Attribute.PRIVATE_EXPONENT: number(2753),
+})
+print("true")
+"""
+
+
+async def test_an_object_that_cannot_be_destroyed_protects_no_other_one(
+    hsm: Hsm, tokens: Tokens, pool: Pool
+):
+    stays = UUID(int=0)
+    one = await prepared(hsm, ECDSA_SECP256R1)
+    run(tokens, _STAYS)
+    workers = hsm.worker_process_ids
+    sweep = ImportSweep(one.imports, ImportRows(pool))
+    assert sweep.problem() is None
+    for _ in range(2):
+        await sweep.sweep()
+        assert await one.imports.present(one.token) == [stays]
+        problem = sweep.problem()
+        assert problem is not None
+        assert str(stays) in problem
+    assert set(workers) <= set(hsm.worker_process_ids)
+
+
 # The driver's handler, on its database
 
 
