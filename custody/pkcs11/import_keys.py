@@ -4,7 +4,7 @@ The private half is a token object: it must outlive a worker. A worker's own ses
 read-only, so a second session of the same login makes and destroys these objects.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from custody.pkcs11.attributes import NestedAttributeMapper
 from custody.pkcs11.endings import Step
 from custody.pkcs11.errors import ImportKeyMissing, SchemeUnsupported
 from custody.pkcs11.faults import FAULTS, destroy
+from custody.pkcs11.messages import Capability
 from custody.pkcs11.operation_errors import failure_of, translated
 from custody.pkcs11.return_codes import NUMBER_OF, Kind
 from custody.pkcs11.session_errors import (
@@ -28,7 +29,7 @@ from custody.pkcs11.session_errors import (
     number_of,
 )
 from custody.pkcs11.token_traits import in_use
-from custody.wire.algorithms import Algorithm, Protection
+from custody.wire.algorithms import Protection
 from custody.wire.imports import Wrapping
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
@@ -87,17 +88,23 @@ def writable(session: Session) -> Iterator[Session]:
 
 
 def make(
-    session: Session, label: str, import_id: UUID, algorithm: Algorithm, protection: Protection
+    session: Session,
+    label: str,
+    import_id: UUID,
+    capability: Capability,
+    wrap: Callable[[Any], object],
 ) -> tuple[bytes, Wrapping]:
-    """Make the key of an import on the token, and open a made-up key with it.
+    """Make the key of an import on the token, and import a made-up key with it.
 
-    Return the public half and the way in which the token opens. Raise HsmFailure or SessionLost;
-    the new key is then destroyed.
+    ``wrap`` wraps a private key by the master key. Return the public half and the way in which the
+    token opens. Raise HsmFailure or SessionLost; the new key is then destroyed.
     """
+    protection = capability.protection
     with writable(session) as second:
         pair = generate(second, protection, store=True, label=label, id=import_id.bytes)
         try:
-            return pair.encoded, import_opening.find_wrapping(pair, algorithm, protection)
+            wrapping = import_opening.find_wrapping(pair, capability.algorithm, protection, wrap)
+            return pair.encoded, wrapping
         except BaseException:
             destroy(pair.private)
             raise

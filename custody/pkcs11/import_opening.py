@@ -26,7 +26,6 @@ from custody.pkcs11.import_format import (
 from custody.pkcs11.return_codes import Kind
 from custody.pkcs11.round_trip import PROBE_DIGEST
 from custody.pkcs11.session_errors import SessionLost, is_refusal, kind_of_error, name_of
-from custody.pkcs11.token_traits import in_use
 from custody.pkcs11.unwrap_template import NOT_OF_PRIVATE_KEYS
 from custody.wire.algorithms import Algorithm, Protection, Scheme
 from custody.wire.imports import Wrapping
@@ -49,12 +48,17 @@ _KWP = ("AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD")
 Opened = TypeVar("Opened")
 
 
-def find_wrapping(pair: ImportPair, algorithm: Algorithm, protection: Protection) -> Wrapping:
-    """Return the first way in which the token opens a made-up key. Raise HsmFailure."""
+def find_wrapping(
+    pair: ImportPair, algorithm: Algorithm, protection: Protection, wrap: Callable[[Any], object]
+) -> Wrapping:
+    """Return the first way in which the token opens a made-up key, and then wraps it.
+
+    ``wrap`` wraps a private key by the master key that wraps the imported one. Raise HsmFailure.
+    """
     errors: list[PKCS11Error] = []
     for wrapping in _OAEP:
         try:
-            _open_made_up(pair, wrapping, algorithm, protection)
+            _open_made_up(pair, wrapping, algorithm, protection, wrap)
         except PKCS11Error as error:
             _raise_if_lost(Step.UNWRAP, error)
             errors.append(error)
@@ -66,16 +70,30 @@ def find_wrapping(pair: ImportPair, algorithm: Algorithm, protection: Protection
 
 
 def _open_made_up(
-    pair: ImportPair, wrapping: Wrapping, algorithm: Algorithm, protection: Protection
+    pair: ImportPair,
+    wrapping: Wrapping,
+    algorithm: Algorithm,
+    protection: Protection,
+    wrap: Callable[[Any], object] = lambda _: None,
 ) -> None:
-    """Open a key that protects nothing. Raise PKCS11Error or SessionLost."""
+    """Do all that an import does, with a key that protects nothing.
+
+    Raise PKCS11Error, HsmFailure or SessionLost.
+    """
     pkcs8, public_key = made_up_key(algorithm)
     wrapped = seal(pair.public, wrapping, pkcs8)
-    if protection is Protection.HSM:
-        destroy(_unwrap(pair, wrapping, wrapped, algorithm))
-    else:
+    if protection is Protection.HOST:
         transport_key = _decrypt(pair, wrapping, wrapped)
         read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
+        return
+    key = _unwrap(pair, wrapping, wrapped, algorithm)
+    try:
+        _sign(key, algorithm, public_key)
+        wrap(key)
+    except (BadSignature, ValueError):
+        raise HsmFailure("the token signs wrongly with a key that it has unwrapped") from None
+    finally:
+        destroy(key)
 
 
 def open_inside(
@@ -201,7 +219,7 @@ def _unwrap(
             wrapped.private_key,
             mechanism=_kwp(pair),
             capabilities=MechanismFlag.SIGN,
-            template=_private_key_template(),
+            template=_PRIVATE_KEY_TEMPLATE,
         )
     finally:
         destroy(transport_key)
@@ -225,16 +243,14 @@ _TRANSPORT_TEMPLATE: dict[Attribute, Any] = {
 }
 
 
-def _private_key_template() -> dict[Attribute, Any]:
-    more = {Attribute.WRAP_WITH_TRUSTED: True} if in_use().wrap_with_trusted else {}
-    return {
-        **NOT_OF_PRIVATE_KEYS,
-        **more,
-        Attribute.TOKEN: False,
-        Attribute.PRIVATE: True,
-        Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: True,
-    }
+_PRIVATE_KEY_TEMPLATE: dict[Attribute, Any] = {
+    # never CKA_WRAP_WITH_TRUSTED: the master key, which has no CKA_TRUSTED, wraps this object
+    **NOT_OF_PRIVATE_KEYS,
+    Attribute.TOKEN: False,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: True,
+}
 
 
 def _require_aes_256(key: Any) -> None:
@@ -263,15 +279,20 @@ def _decrypt(pair: ImportPair, wrapping: Wrapping, wrapped: WrappedImport) -> by
 
 
 def _require_signs(key: Any, algorithm: Algorithm, public_key: bytes) -> None:
-    """Raise BadImport unless the key signs for the public key. The signature stays here."""
-    is_ecdsa = algorithm.scheme is Scheme.ECDSA
-    message = SignMessage(kind="Message", message="0x" + PROBE_DIGEST.hex())
-    request = SignHash(kind="Hash", hash=PROBE_DIGEST) if is_ecdsa else message
+    """Raise BadImport unless the key signs for the public key."""
     try:
-        raw = token_scheme.sign_in_token(key, algorithm, PROBE_DIGEST)
-        finish(raw, public_key, algorithm, None, request, PROBE_DIGEST if is_ecdsa else None)
+        _sign(key, algorithm, public_key)
     except PKCS11Error as error:
         _raise_if_lost(Step.SIGN, error)
         raise _CannotSign from None
     except (BadSignature, ValueError):
         raise BadImport(NOT_ITS_KEY) from None
+
+
+def _sign(key: Any, algorithm: Algorithm, public_key: bytes) -> None:
+    """Sign and verify; the signature stays here. Raise PKCS11Error, BadSignature or ValueError."""
+    is_ecdsa = algorithm.scheme is Scheme.ECDSA
+    message = SignMessage(kind="Message", message="0x" + PROBE_DIGEST.hex())
+    request = SignHash(kind="Hash", hash=PROBE_DIGEST) if is_ecdsa else message
+    raw = token_scheme.sign_in_token(key, algorithm, PROBE_DIGEST)
+    finish(raw, public_key, algorithm, None, request, PROBE_DIGEST if is_ecdsa else None)

@@ -1,9 +1,13 @@
 """The operations of a worker that are about imports. Workers only."""
 
+from collections.abc import Sequence
+from functools import partial
+
 from custody.pkcs11 import import_keys, import_opening
 from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.import_format import split
+from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import (
     Capability,
     Generated,
@@ -14,15 +18,14 @@ from custody.pkcs11.messages import (
     ListImportKeys,
     MakeImportKey,
     RemoveImportKeys,
-    TryImport,
 )
-from custody.pkcs11.session_keys import SessionKeys
+from custody.pkcs11.session_keys import SessionKeys, wrap_new_key
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Protection
 from pkcs11 import Session
 
-ImportOperation = MakeImportKey | ImportKey | ListImportKeys | RemoveImportKeys | TryImport
-ImportAnswer = Generated | ImportKeyMade | ImportKeys | ImportTried
+ImportOperation = MakeImportKey | ImportKey | ListImportKeys | RemoveImportKeys
+ImportAnswer = Generated | ImportKeyMade | ImportKeys
 
 
 class Importing:
@@ -45,19 +48,22 @@ class Importing:
                 return self._present()
             case ListImportKeys():
                 return self._present()
-            case TryImport():
-                return _try(self._session, operation.capabilities)
 
     def _present(self) -> ImportKeys:
         return ImportKeys(import_ids=import_keys.present(self._session, self._label))
 
     def _make(self, operation: MakeImportKey) -> ImportKeyMade:
-        algorithm = operation.algorithm
-        protection = self._proved().place_of(algorithm)[0].protection
+        capability, master = self._proved().place_of(operation.algorithm)
         import_key, wrapping = import_keys.make(
-            self._session, self._label, operation.import_id, algorithm, protection
+            self._session,
+            self._label,
+            operation.import_id,
+            capability,
+            partial(wrap_new_key, master, capability),
         )
-        return ImportKeyMade(import_key=import_key, wrapping=wrapping, protection=protection)
+        return ImportKeyMade(
+            import_key=import_key, wrapping=wrapping, protection=capability.protection
+        )
 
     def _take_in(self, operation: ImportKey) -> WrappedKey:
         keys, algorithm = self._proved(), operation.algorithm
@@ -78,7 +84,7 @@ class Importing:
         else:
             private_key = import_opening.open_inside(*announced)
             try:
-                wrapped = keys.wrap_new_key(master, capability, private_key)
+                wrapped = wrap_new_key(master, capability, private_key)
             finally:
                 destroy(private_key)
         return WrappedKey(
@@ -97,25 +103,44 @@ class Importing:
         return self._keys
 
 
-def _try(session: Session, capabilities: list[Capability]) -> ImportTried:
-    """Open a made-up key of each algorithm with a session's import key. Nothing is stored."""
+def try_imports(
+    session: Session, masters: Sequence[MasterKey], capabilities: list[Capability]
+) -> ImportTried:
+    """Import a made-up key of each algorithm with a session's import key. Nothing is stored."""
     tried = ImportTried(ways={})
     with import_keys.writable(session):
         pass
     for protection in {each.protection for each in capabilities}:
-        algorithms = [each.algorithm for each in capabilities if each.protection is protection]
+        chosen = [each for each in capabilities if each.protection is protection]
         try:
             pair = import_keys.generate(session, protection, store=False)
         except HsmFailure as failure:
-            tried.refusals.update({str(each): failure.reason for each in algorithms})
+            tried.refusals.update({str(each.algorithm): failure.reason for each in chosen})
             continue
         try:
-            for algorithm in algorithms:
-                try:
-                    way = import_opening.find_wrapping(pair, algorithm, protection)
-                    tried.ways[str(algorithm)] = way
-                except HsmFailure as failure:
-                    tried.refusals[str(algorithm)] = failure.reason
+            for capability in chosen:
+                _try(tried, pair, masters, capability)
         finally:
             destroy(pair.private)
     return tried
+
+
+def _try(
+    tried: ImportTried,
+    pair: import_keys.ImportPair,
+    masters: Sequence[MasterKey],
+    capability: Capability,
+) -> None:
+    """Import a made-up key of one algorithm, and add the answer to ``tried``."""
+    algorithm, protection = capability.algorithm, capability.protection
+    master = newest(list(masters), protection is Protection.HOST)
+    if master is None:
+        tried.refusals[str(algorithm)] = "the token has no master key for it"
+        return
+    wrap = partial(wrap_new_key, master, capability)
+    try:
+        way = import_opening.find_wrapping(pair, algorithm, protection, wrap)
+    except HsmFailure as failure:
+        tried.refusals[str(algorithm)] = failure.reason
+    else:
+        tried.ways[str(algorithm)] = way

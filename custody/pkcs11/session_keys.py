@@ -89,14 +89,7 @@ class SessionKeys:
             translated(Step.GENERATE, f"generate a key of {capability.algorithm}"),
             token_scheme.generated(self._session, capability.algorithm) as (_, private, public),
         ):
-            return public, self.wrap_new_key(master, capability, private)
-
-    def wrap_new_key(self, master: MasterKey, capability: Capability, private_key: Any) -> bytes:
-        """Wrap a session object that is extractable."""
-        mechanism = _wrap_mechanism(capability.mechanism)
-        with translated(Step.WRAP, f"wrap a new key by CKM_{mechanism.name}"):
-            wrapped: bytes = master.key.wrap_key(private_key, mechanism=mechanism)
-            return wrapped
+            return public, wrap_new_key(master, capability, private)
 
     def _generate_on_host(self, master: MasterKey, algorithm: Algorithm) -> tuple[bytes, bytes]:
         private_key, public_key = host_signing.generate(algorithm)
@@ -302,6 +295,14 @@ class SessionKeys:
             raise SessionLost(f"{name_of(error)}, then {name_of(lost)}") from None
         if second is not None:
             raise SessionLost(f"{name_of(error)}, then {master.name!r}: {second}")
+
+
+def wrap_new_key(master: MasterKey, capability: Capability, private_key: Any) -> bytes:
+    """Wrap a session object that is extractable. Raise HsmFailure or SessionLost."""
+    mechanism = _wrap_mechanism(capability.mechanism)
+    with translated(Step.WRAP, f"wrap a new key by CKM_{mechanism.name}"):
+        wrapped: bytes = master.key.wrap_key(private_key, mechanism=mechanism)
+        return wrapped
 
 
 def _wrap_mechanism(name: str) -> Mechanism:

@@ -30,7 +30,7 @@ from custody.pkcs11.errors import HsmFailure, TooLate, message_of
 from custody.pkcs11.faults import FAULTS
 from custody.pkcs11.host_key import NonceReplaced
 from custody.pkcs11.identification import Candidate, Identified
-from custody.pkcs11.importing import Importing, ImportOperation
+from custody.pkcs11.importing import Importing, ImportOperation, try_imports
 from custody.pkcs11.keep_alive import ask
 from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.login import CannotStart, open_session, slot_of
@@ -67,6 +67,7 @@ from custody.pkcs11.messages import (
     StartAnswer,
     StartFailed,
     Tried,
+    TryImport,
     TryToken,
     Unseal,
     Unsealed,
@@ -226,6 +227,10 @@ class Worker:
                 return probed.model_copy(update={"master_key_refuses": refused})
             case Extract():
                 return self._extract(operation.attempt)
+            case TryImport():
+                _, found = self._identified()
+                masters = [each.master for each in found.known or _in_order(found)]
+                return try_imports(self._session, masters, operation.capabilities)
             case TryToken():
                 steps = trial.try_part(self._session, self._hello, operation.part)
                 return Tried(steps=steps)

@@ -13,11 +13,12 @@ from custody.database.pool import Pool
 from custody.node.errors import Denied, Refused
 from custody.node.handlers import Work
 from custody.pkcs11.administration import administration
-from custody.pkcs11.errors import BadImport, HsmUnavailable, ImportKeyMissing
+from custody.pkcs11.errors import BadImport, HsmUnavailable, ImportKeyMissing, KeyNotWrappable
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.hsm_imports import HsmImports
 from custody.pkcs11.messages import ImportKey, ImportKeyMade
 from custody.pkcs11.settings import HsmSettings
+from custody.pkcs11.token_traits import TokenTraits
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -38,6 +39,8 @@ from hsm_driver.vault import Vault
 from tests.integration.pkcs11.conftest import ALGORITHMS, opened
 from tests.integration.pkcs11.outside import objects, run
 from tests.integration.pkcs11.test_schemes import digest, verified
+from tests.providers.faulty_module import FaultyModule
+from tests.providers.return_codes import CKR
 from tests.providers.tokens import Tokens
 from tests.unit.node.requests import job_around
 from tests.unit.wire.protocol_examples import NODE_SIGNER
@@ -256,6 +259,36 @@ async def test_the_key_is_there_after_the_workers_were_replaced(settings: HsmSet
         verified(key, digest(1), await hsm.sign(key, digest(1)))
         with pytest.raises(ImportKeyMissing, match="does not use the token"):
             await replace(again, token="other").take_in(content, announced)
+
+
+@pytest.mark.each_provider
+async def test_a_key_is_taken_in_where_unwrapped_keys_get_wrap_with_trusted(settings: HsmSettings):
+    """The master key, which wraps the imported key, is not trusted in this sense."""
+    trusting = replace(settings, traits=TokenTraits(wrap_with_trusted=True))
+    async with opened(trusting) as hsm:
+        one = await prepared(hsm, ECDSA_SECP256R1)
+        announced = public_key(ECDSA_SECP256R1, SECRET)
+        key = await one.take_in(one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)), announced)
+        verified(key, digest(1), await hsm.sign(key, digest(1)))
+
+
+async def test_an_import_that_the_master_key_would_not_wrap_is_not_begun(
+    faulty: FaultyModule, faulty_settings: HsmSettings
+):
+    """Neither doctor nor the statement to the application promises such an import."""
+    async with administration(faulty_settings) as token:
+        capabilities = (await token.probe()).capabilities
+        faulty.returns("C_WrapKey", CKR.KEY_NOT_WRAPPABLE)
+        tried = await token.try_import(capabilities)
+    assert set(tried.ways) == {str(EDDSA_ED25519)}  # on the host
+    assert tried.refusals
+    assert all("CKR_KEY_NOT_WRAPPABLE" in each for each in tried.refusals.values())
+    faulty.clear()
+    async with opened(faulty_settings) as hsm:
+        faulty.returns("C_WrapKey", CKR.KEY_NOT_WRAPPABLE)
+        with pytest.raises(KeyNotWrappable):
+            await prepared(hsm, ECDSA_SECP256R1)
+        assert await HsmImports(hsm).present("custody") == []
 
 
 async def test_a_try_stores_nothing(settings: HsmSettings, tokens: Tokens):
