@@ -29,7 +29,8 @@ OPENSSL_CURVE: dict[Algorithm, ec.EllipticCurve] = {
 ALGORITHM = {curve.name: algorithm for algorithm, curve in OPENSSL_CURVE.items()}
 PEM = b"-----BEGIN "
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-_LABELS = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", b"EC PRIVATE KEY")
+_SEC1 = b"EC PRIVATE KEY"
+_LABELS = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", _SEC1)
 _PARAMETERS = b"EC PARAMETERS"
 """Openssl ecparam writes them in front of the key, which names its curve as well."""
 
@@ -68,8 +69,9 @@ def _read_pem(data: bytes, password: bytes | None) -> PrivateKey:
             KeyFault.UNSUPPORTED,
             "the PEM block is not PRIVATE KEY, ENCRYPTED PRIVATE KEY or EC PRIVATE KEY",
         )
-    if b"Proc-Type" not in body:
+    if not (label == _SEC1 and body.lstrip().startswith(b"Proc-Type:")):
         return _read_der(_decoded(body), password)
+    # the encryption of old PEM files derives its key by one round of MD5: never costly
     try:
         loaded = load_pem_private_key(data, password or None)
     except (TypeError, ValueError, UnsupportedAlgorithm, InternalError):

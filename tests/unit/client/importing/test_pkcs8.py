@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.der import sequence
-from custody.client.importing.faults import KeyFault
+from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.pkcs8 import OPENSSL_CURVE, encode_pkcs8
 from custody.client.importing.private_key import PrivateKey
@@ -332,6 +332,26 @@ def test_a_file_cannot_ask_for_all_memory_or_for_hours(data, code):
     """OpenSSL's library mixes 2^14 blocks of r and p 127 for 50 seconds."""
     begun = time.monotonic()
     refused(data, KeyFormat.PKCS8, code, password=PASSWORD)
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("label", ["ENCRYPTED PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X: Proc-Type\n\n",
+        "Proc-Type: 4,MIC-CLEAR\n\n",
+        "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC," + "0" * 32 + "\n\n",
+        "Comment: x\nProc-Type: 4,MIC-CLEAR\n\n",
+    ],
+)
+def test_no_header_of_a_pem_file_lifts_the_limit_of_the_cost(label, header):
+    """Fifty million rounds take many seconds."""
+    content = b64encode(with_derivation(PBKDF2, SALT, 50_000_000)).decode()
+    text = f"-----BEGIN {label}-----\n{header}{content}\n-----END {label}-----\n"
+    begun = time.monotonic()
+    with pytest.raises(BadPrivateKey):
+        read(text, PASSWORD)
     assert time.monotonic() - begun < 2
 
 
