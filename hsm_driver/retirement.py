@@ -1,6 +1,6 @@
 """Retirement of master keys that are lost for good, or that wrap no stored key any more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from custody.database.connection import Connection
@@ -29,9 +29,9 @@ _RETIRE = """
 """
 
 
-_LOCK_OTHERS = """
+_LOCK = """
     SELECT id, check_value FROM master_keys
-    WHERE retired_at IS NULL AND id <> ALL(:kept::varchar[]) ORDER BY id FOR UPDATE
+    WHERE retired_at IS NULL AND id = ANY(:names::varchar[]) ORDER BY id FOR UPDATE
 """
 """A statement of its own: the next one then sees the keys of transactions that it waited for."""
 
@@ -90,17 +90,18 @@ async def retire(
 
 
 async def retire_unused(
-    changes: AuditedChanges, kept: Sequence[str], operator: str, reason: str
+    changes: AuditedChanges, names: Collection[str], operator: str, reason: str
 ) -> list[str]:
-    """Retire each master key that wraps no stored key, but those that are ``kept``.
+    """Retire each of these master keys that wraps no stored key.
 
-    The token may still have them, and drivers may run. Return their names. Raise OperatorError.
+    The token may still have them, and drivers may run. Return the names of the retired ones. Raise
+    OperatorError.
     """
     retired: list[str] = []
 
     async def work(connection: Connection) -> Sequence[AuditRecord]:
-        others = await connection.rows(_LOCK_OTHERS, {"kept": list(kept)})
-        rows = await connection.rows(_RETIRE_UNUSED, {"names": [row.id for row in others]})
+        locked = await connection.rows(_LOCK, {"names": list(names)})
+        rows = await connection.rows(_RETIRE_UNUSED, {"names": [row.id for row in locked]})
         keys = {row.id: row.check_value for row in rows}
         retired[:] = sorted(keys)
         return adoptions(RETIRED, keys, operator=operator, reason=reason)

@@ -176,9 +176,9 @@ async def rewrap_keys(
             report.rewrapped, report.failed, report.left = done.keys, done.failed, done.left
             if wanted.retire:
                 reason = f"no key is under it: rewrapped under {', '.join(report.newest)}"
-                report.retired = await retire_unused(
-                    changes, report.newest, operator_name(), reason
-                )
+                # not those that were adopted meanwhile: drivers may make keys under them
+                older = (await hsm.check_values()).keys() - set(report.newest)
+                report.retired = await retire_unused(changes, older, operator_name(), reason)
         return report
 
 

@@ -363,18 +363,18 @@ async def test_no_new_key_gets_under_a_retired_master_key(
         vault = Vault(pool, hsm)
         await adopt_first(vault, pool)
         rows = [row_of(uuid4(), None, await vault.generate(ECDSA_SECP256K1)) for _ in range(2)]
-    changes = AuditedChanges(pool, ADOPTER)
+    changes, names = AuditedChanges(pool, ADOPTER), ["custody-host/1", "custody/1"]
     first, late = ({name: [value] for name, value in row.values.items()} for row in rows)
 
     async with other_pool.transaction() as uncommitted:  # a driver is about to commit a new key
         await uncommitted.rows(INSERT_KEYS, first)
-        retiring = asyncio.create_task(retirement.retire_unused(changes, [], "bo", "a test"))
+        retiring = asyncio.create_task(retirement.retire_unused(changes, names, "bo", "a test"))
         await waits_for_a_lock(pool)
     assert await retiring == ["custody-host/1"]
-    assert await retirement.retire_unused(changes, ["custody/1"], "bo", "a test") == []
+    assert await retirement.retire_unused(changes, names[:1], "bo", "a test") == []
 
     await pool.rows("DELETE FROM wrapped_keys")
-    assert await retirement.retire_unused(changes, [], "bo", "a test") == ["custody/1"]
+    assert await retirement.retire_unused(changes, names, "bo", "a test") == ["custody/1"]
     with pytest.raises(NotNullViolationError):
         await pool.rows(INSERT_KEYS, late)
     assert await pool.rows("SELECT FROM wrapped_keys") == []

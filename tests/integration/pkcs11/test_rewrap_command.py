@@ -182,6 +182,30 @@ async def test_a_row_that_changes_after_it_was_read_is_not_overwritten(
     assert (await rows(group.pool))[changed] == ("custody-host/1", b"restored")
 
 
+async def test_a_master_key_that_is_adopted_meanwhile_is_not_retired(
+    group: Group, driver_database: str
+):
+    """It wraps no key yet. If it were retired, drivers that use it could store no new key."""
+    newer = ["custody/3", "custody-host/3"]
+
+    def adopt(stage: Stage) -> None:
+        if stage is Stage.COMMITTED and newer:
+            with psycopg.connect(driver_database, autocommit=True) as other:
+                for name in newer:
+                    other.execute(
+                        "INSERT INTO master_keys (id, check_value) VALUES (%s, %s)",
+                        [name, name.encode()],
+                    )
+            newer.clear()
+
+    report = await group.rewrap(adopt, retire=True)
+    assert report.retired == ["custody-host/1", "custody/1"]
+    known = await group.pool.rows("SELECT id FROM master_keys WHERE retired_at IS NULL")
+    assert {row.id for row in known} == {
+        "custody/2", "custody-host/2", "custody/3", "custody-host/3",
+    }  # fmt: skip
+
+
 async def test_what_refuses_to_begin_has_changed_nothing(group: Group):
     before = await rows(group.pool)
     declined = await call(group.config, "master-key", "rewrap", answer="n\n")
