@@ -4,7 +4,7 @@ from custody.node.errors import Denied, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.metrics import HSM_SECONDS
 from custody.node.wanted import WantedKey, wanted_import, wanted_key
-from custody.pkcs11.errors import BadImport, ImportKeyMissing
+from custody.pkcs11.errors import BadImport, HsmCrashed, ImportKeyMissing
 from custody.pkcs11.hsm_imports import HsmImports
 from custody.pkcs11.messages import ImportKey as TakeIn
 from custody.pkcs11.wrapped_key import WrappedKey
@@ -90,7 +90,7 @@ class ImportKey:
         work.require_wanted()
         try:
             key = await self._take_in(stored, imported)
-        except BadImport:
+        except (BadImport, HsmCrashed):
             await self._rows.finish(stored.import_id)
             self._sweep.wake()
             raise

@@ -36,7 +36,10 @@ class HsmUnavailable(HsmFailure):
 
 
 class HsmCrashed(HsmFailure):
-    """The operation ended its worker each time it ran alone, and is not run again."""
+    """The operation ended its worker each time it ran alone, and is not run again.
+
+    An import runs once: a stranger chose its bytes.
+    """
 
     code = "hsm_crashed"
     transient = False

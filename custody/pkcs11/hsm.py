@@ -221,16 +221,19 @@ class Hsm:
         """Return the names of the tokens that have a worker, in the order of the configuration."""
         return [token.name for token in self._tokens if token.workers]
 
-    async def run_at(self, token: str, operation: Operation, expected: type[Expected]) -> Expected:
+    async def run_at(
+        self, token: str, operation: Operation, expected: type[Expected], *, foreign: bool = False
+    ) -> Expected:
         """Have a worker of the named token do an operation, and no other token.
 
-        Raises HsmFailure: HsmUnavailable if that token has no worker, or the worker ends.
+        Raises HsmFailure: HsmUnavailable if that token has no worker, or the worker ends;
+        HsmCrashed if the worker crashes or hangs while it works on ``foreign`` bytes.
         """
         workers = [each for one in self._tokens if one.name == token for each in one.workers]
         if self._stopping or not workers:
             raise HsmUnavailable(f"no worker is logged in at the token {token!r}")
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        pending = PendingOperation(operation, answered, alone=True, stays=True)
+        pending = PendingOperation(operation, answered, alone=True, stays=True, foreign=foreign)
         worker = min(workers, key=lambda each: len(each.outstanding))
         worker.send([pending], [operation])
         return _expected(await answered, expected)

@@ -46,11 +46,12 @@ class HsmImports:
         """Return an imported key, wrapped by the newest master key.
 
         Raises ImportKeyMissing if this driver has no such token, or the token no such key;
-        BadImport if the application has wrapped another key than it announced.
+        BadImport if the application has wrapped another key than it announced; HsmCrashed if what
+        it has wrapped ended a worker.
         """
         if token not in self._hsm.all_token_names:
             raise ImportKeyMissing(f"this driver does not use the token {token!r}")
-        return (await self._hsm.run_at(token, operation, Generated)).key
+        return (await self._hsm.run_at(token, operation, Generated, foreign=True)).key
 
     async def present(self, token: str) -> list[UUID]:
         """Return the imports that have a key on the token."""

@@ -26,6 +26,8 @@ class PendingOperation:
     with others, because it may have ended its worker. ``crashes``: the workers that ended while
     they did this operation alone. ``lost_at``: the token at which the last of them worked.
     ``stays``: the operation is about one token, so it fails with its worker and is not repeated.
+    ``foreign``: it also works on bytes that a stranger chose, which may have ended the worker. So
+    its caller must not repeat it either.
     """
 
     operation: Operation
@@ -35,6 +37,7 @@ class PendingOperation:
     crashes: int = 0
     lost_at: str | None = None
     stays: bool = False
+    foreign: bool = False
 
     def is_wanted(self) -> bool:
         """Return whether a caller still waits for the operation and its time is not over."""
@@ -127,7 +130,9 @@ class WorkQueue:
         """
         for pending in batch:
             pending.alone = pending.alone or len(batch) == 1
-            if hung_seconds is None:
+            if pending.foreign:
+                pending.fail(HsmCrashed(f"this operation ended its worker: {how}"))
+            elif hung_seconds is None:
                 reason = f"this operation alone ended its worker twice: {how}"
                 self.retry_alone(pending, HsmCrashed(reason))
             elif not pending.alone:

@@ -13,7 +13,13 @@ from custody.database.pool import Pool
 from custody.node.errors import Denied, Refused
 from custody.node.handlers import Work
 from custody.pkcs11.administration import administration
-from custody.pkcs11.errors import BadImport, HsmUnavailable, ImportKeyMissing, KeyNotWrappable
+from custody.pkcs11.errors import (
+    BadImport,
+    HsmCrashed,
+    HsmUnavailable,
+    ImportKeyMissing,
+    KeyNotWrappable,
+)
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.hsm_imports import HsmImports
 from custody.pkcs11.messages import ImportKey, ImportKeyMade
@@ -416,6 +422,22 @@ async def test_a_bad_key_ends_the_import_and_its_import_key(hsm: Hsm, pool: Pool
     assert set(await one.imports.present(one.token)) == {one.id, leftover.id}
     await ImportSweep(one.imports, ImportRows(pool)).sweep()
     assert await one.imports.present(one.token) == []
+
+
+async def test_a_key_that_crashes_the_library_of_the_hsm_ends_the_import(
+    faulty: FaultyModule, faulty_settings: HsmSettings, pool: Pool
+):
+    """Otherwise each further attempt would end a worker, until the request expires."""
+    async with opened(faulty_settings) as hsm:
+        one, handler = await stored(pool, hsm)
+        job = work(one, one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)))
+        faulty.crashes("C_UnwrapKey")
+        with pytest.raises(HsmCrashed):
+            await handler.handle(job)
+        faulty.clear()
+        with pytest.raises(Denied) as caught:
+            await handler.handle(job)
+        assert caught.value.code == "import_used"
 
 
 async def test_a_sweep_leaves_import_keys_that_wait(hsm: Hsm, pool: Pool):

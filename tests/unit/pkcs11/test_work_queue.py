@@ -85,6 +85,21 @@ async def test_an_operation_that_hung_alone_fails_at_once_and_in_company_runs_al
     assert queue.take(1) == [second]
 
 
+@pytest.mark.parametrize("hung_seconds", [None, 10])
+async def test_an_operation_on_foreign_bytes_that_ends_a_worker_fails_for_good(
+    hung_seconds: float | None,
+) -> None:
+    queue = WorkQueue()
+    culprit, other = (pending(alone=True, stays=True, foreign=each) for each in (True, False))
+    for each in (culprit, other):
+        queue.blame([each], "ended by SIGSEGV", hung_seconds, elsewhere=True)
+    with pytest.raises(HsmCrashed, match="ended by SIGSEGV"):
+        await culprit.answer
+    with pytest.raises(HsmUnavailable):
+        await other.answer
+    assert not queue
+
+
 async def test_without_workers_everything_that_waits_fails() -> None:
     queue, operations = filled(2)
     queue.retry_alone(operations[0], HsmTimeout("late"))
