@@ -18,18 +18,24 @@ from custody.wire.imports import IMPORT_KEY_LIFETIME, Wrapping
 
 MAX_LIVE = 64
 """Import keys of a group at a time: each takes up space on a token until it ends."""
+MAX_OF_APPLICATION = 16
+"""Import keys of an application that signs its requests, so that others can import too."""
 KEPT_HOURS = 24
 """Hours that a row outlives its import key, to say why the import cannot be used."""
 
 _RESERVE = """
-    WITH live AS (SELECT count(*) AS number FROM import_keys
-        WHERE finished_at IS NULL AND expires_at > now() AND import_id <> :import_id)
+    WITH live AS (
+        SELECT count(*) FILTER (WHERE finished_at IS NULL) AS number,
+            count(*) FILTER (WHERE application = :application AND (finished_at IS NULL
+                OR NOT EXISTS (SELECT FROM wrapped_keys WHERE key_id = used_by))) AS own
+        FROM import_keys WHERE expires_at > now() AND import_id <> :import_id)
     INSERT INTO import_keys AS known (import_id, application, scheme, curve, expires_at)
     SELECT :import_id, :application, :scheme, :curve, :expires_at FROM live
-    WHERE number < :max_live
+    WHERE number < :max_live AND own < :max_own
     ON CONFLICT (import_id) DO UPDATE SET import_id = known.import_id
     RETURNING application, scheme, curve, expires_at
 """
+"""An import without a key counts for its application until it expires: each costs an RSA key."""
 
 _RENEW = """
     UPDATE import_keys SET expires_at = :expires_at
@@ -118,14 +124,16 @@ class ImportRows:
             "curve": algorithm.curve.value,
             "expires_at": datetime.now(UTC).replace(microsecond=0) + IMPORT_KEY_LIFETIME,
             "max_live": MAX_LIVE,
+            "max_own": MAX_OF_APPLICATION,
         }
         with database_needed():
             row = await self._pool.row(_RESERVE, values)
         if row is None:
             raise Failed(
                 "too_many_imports",
-                f"{MAX_LIVE} import keys wait for their keys already. Use them, or wait until they "
-                "expire",
+                f"{MAX_LIVE} import keys of this group wait for their keys, or "
+                f"{MAX_OF_APPLICATION} imports of this application have no key. Use them, or wait "
+                "until they expire",
                 transient=True,
             )
         if (row.application, row.scheme, row.curve) != (application, *algorithm):

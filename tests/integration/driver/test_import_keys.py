@@ -9,19 +9,29 @@ import pytest
 from custody.database.pool import Pool
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import RowChange, Work
+from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Curve, Protection, Scheme, Store
 from custody.wire.imports import ImportedKey, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import CreateKey
-from hsm_driver.import_keys import MAX_LIVE, ImportRows
+from hsm_driver.import_keys import MAX_LIVE, MAX_OF_APPLICATION, ImportRows
 from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.key_import import ImportKey
 from hsm_driver.new_keys import NewKeys
-from hsm_driver.vault import Vault
+from hsm_driver.vault import Vault, row_of
 from tests.made_up_keys import made_up_key
 from tests.unit.node.requests import job_around
 from tests.unit.wire.protocol_examples import NODE_SIGNER
 
+WRAPPED = WrappedKey(
+    algorithm=ECDSA_SECP256K1,
+    public_key=made_up_key(),
+    protection=Protection.HSM,
+    wrapped=b"wrapped",
+    master_key="custody/1",
+    mechanism="AES_KEY_WRAP_PAD",
+    imported=True,
+)
 APPLICATION, OTHER = made_up_key()[1:], made_up_key(number=2)[1:]
 
 
@@ -67,6 +77,25 @@ async def test_a_group_has_a_limit_of_import_keys(pool: Pool, rows: ImportRows):
     await rows.reserve(ids[0], None, ECDSA_SECP256K1)  # a further attempt of a job
     await rows.finish(ids[0])
     await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
+
+
+async def test_an_application_leaves_import_keys_to_others(pool: Pool, rows: ImportRows):
+    """Imports that failed count as well: each has made the token generate an RSA key."""
+    ids = [await made(pool, rows) for _ in range(MAX_OF_APPLICATION)]
+    await rows.use(ids[0], uuid4(), b"request")
+    await rows.finish(ids[0])
+    with pytest.raises(Failed) as caught:
+        await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
+    assert (caught.value.code, caught.value.transient) == ("too_many_imports", True)
+    await rows.reserve(uuid4(), OTHER, ECDSA_SECP256K1)
+
+    key_id = uuid4()
+    await rows.use(ids[1], key_id, b"request")
+    await apply(pool, row_of(key_id, None, WRAPPED))
+    await rows.finish(ids[1])
+    await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
+    await pool.rows("UPDATE import_keys SET expires_at = now()")
+    await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
 
 
 async def test_an_import_key_is_tried_on_one_request_only(pool: Pool, rows: ImportRows):
