@@ -204,7 +204,7 @@ class Rewrapping:
             except OF_THE_KIND as error:
                 return replace(kind, why_not=error.reason)
             except Failed as error:
-                _raise_if_it_ends_all(error)
+                raise_if_it_ends_all(error)
                 bad.append(BadKey(str(row.key_id), error.reason))
             else:
                 break
@@ -231,7 +231,7 @@ class Rewrapping:
                 done.keys += await self._commit(kind, moved, changes, operator)
             for row, answer in zip(page, answers, strict=True):
                 if isinstance(answer, Failed):
-                    _raise_if_it_ends_all(answer)
+                    raise_if_it_ends_all(answer)
                     done.failed.append(BadKey(str(row.key_id), answer.reason))
                 elif isinstance(answer, BaseException):
                     raise answer
@@ -314,7 +314,7 @@ def _without_count(kind: Kind) -> tuple[str, str, str, str]:
     return kind.master_key, kind.scheme, kind.curve, kind.protection
 
 
-def _raise_if_it_ends_all(error: Failed) -> None:
+def raise_if_it_ends_all(error: Failed) -> None:
     """Raise OperatorError if no other key can be rewrapped now either."""
     if isinstance(error, HsmUnavailable) or error.code == "key_copy_missing":
         raise OperatorError(

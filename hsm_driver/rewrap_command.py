@@ -36,19 +36,24 @@ COLUMNS = ("master key", "to", "algorithm", "protection", "keys", "can be rewrap
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the operator has asked for. ``rate``: keys a second; None: as fast as the HSM is."""
+    """What the operator has asked for. ``rate``: keys a second; None: as fast as the HSM is.
+
+    ``put_copies``: of keys under the newest master key that have no copy under it in S3.
+    """
 
     dry_run: bool = False
     rate: float | None = None
     retire: bool = False
     without_backup: bool = False
+    put_copies: bool = False
 
 
 @dataclass
 class Report:
     """``kinds``: before the work. ``failed``: keys that could not be used. ``left``: as after it.
 
-    ``retired``: the names of the master keys that were retired.
+    ``retired``: the names of the master keys that were retired. ``copied``: keys that got a copy
+    without being rewrapped.
     """
 
     newest: list[str]
@@ -57,6 +62,7 @@ class Report:
     rewrapped: int = 0
     left: int = 0
     retired: list[str] = field(default_factory=list)
+    copied: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -98,6 +104,14 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSe
                 help="Although nobody has confirmed a backup of the newest master key.",
             ),
         ] = False,
+        put_copies: Annotated[
+            bool,
+            typer.Option(
+                "--put-copies",
+                help="Also put into S3 the copies of keys that have none under the newest master "
+                "key. Needs [key_copies].",
+            ),
+        ] = False,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
         as_json: Json = False,
     ) -> None:
@@ -108,8 +122,9 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSe
         rewrapped, and why not: docs/how-to/rewrap-the-master-key.md.
 
         Each key is unwrapped under the newest master key, and signs, before its row changes. With
-        [key_copies] its copy is in S3 before. After an interruption, run the command again: it
-        continues. The rows of keys that fail stay as they are.
+        [key_copies] its copy is in S3 before; without the section, a rewrapped key gets no copy.
+        After an interruption, run the command again: it continues. The rows of keys that fail stay
+        as they are.
 
         First restart each driver of the group after `adopt`. A driver that was not cannot use the
         rewrapped keys.
@@ -122,12 +137,17 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSe
         def confirm(kinds: Sequence[Kind]) -> None:
             if not as_json:
                 _show_kinds(kinds)
-            if not yes and any(kind.why_not is None for kind in kinds):
+            if not any(kind.why_not is None for kind in kinds):
+                return
+            if settings.key_copies is None:
+                err.print(NO_COPIES, markup=False)
+            if not yes:
                 typer.confirm(_question(kinds), abort=True, err=True)
 
-        wanted = Wanted(dry_run, rate, retire, without_backup)
+        wanted = Wanted(dry_run, rate, retire, without_backup, put_copies)
         with operator_errors():
-            report = asyncio.run(rewrap_keys(settings_of(context), wanted, confirm))
+            settings = settings_of(context)
+            report = asyncio.run(rewrap_keys(settings, wanted, confirm))
         if as_json:
             print_json(_as_json(report, wanted))
         else:
@@ -151,6 +171,7 @@ async def rewrap_keys(
     from custody.node.only_process import stopped_node
     from custody.runtime.progress import progress_bar
     from hsm_driver.driver import key_copies, open_hsm
+    from hsm_driver.missing_copies import put_missing
     from hsm_driver.retirement import retire_unused
     from hsm_driver.rewrap import Rewrapping
     from hsm_driver.vault import Vault
@@ -160,6 +181,11 @@ async def rewrap_keys(
         await Vault(database, hsm).compare_master_keys()
         newest = await _newest(hsm)
         copies = key_copies(settings, hsm, identity)
+        if wanted.put_copies and copies is None:
+            raise OperatorError(
+                "the configuration has no [key_copies], so no copy can be put",
+                "Run the command on a host that has the section: docs/how-to/copy-wrapped-keys.md.",
+            )
         rewrapping = Rewrapping(database, hsm, newest, copies, on_stage)
         kinds, failed = await rewrapping.survey()
         report = Report(sorted(newest.values()), kinds, failed)
@@ -174,6 +200,10 @@ async def rewrap_keys(
             with progress_bar("keys", total) as show:
                 done = await rewrapping.rewrap(kinds, changes, operator_name(), wanted.rate, show)
             report.rewrapped, report.failed, report.left = done.keys, done.failed, done.left
+            if wanted.put_copies and copies is not None:
+                put = await put_missing(database, Vault(database, hsm), copies, report.newest)
+                report.copied = put.number
+                report.failed += put.failed
             if wanted.retire:
                 reason = f"no key is under it: rewrapped under {', '.join(report.newest)}"
                 # not those that were adopted meanwhile: drivers may make keys under them
@@ -244,6 +274,8 @@ def _show(report: Report, wanted: Wanted) -> None:
         out.print(f"no key is under an older master key than {newest}", markup=False)
     elif not wanted.dry_run:
         out.print(f"{report.rewrapped} keys rewrapped, {report.left} left", markup=False)
+    if report.copied:
+        out.print(f"{report.copied} missing copies put into S3", markup=False)
     if report.failed:
         print_table(
             ["key_id", "stays unchanged"], [(key.key_id, key.what) for key in report.failed]
@@ -255,6 +287,11 @@ def _show(report: Report, wanted: Wanted) -> None:
         err.print(RETIRED, markup=False)
 
 
+NO_COPIES = (
+    "This configuration has no [key_copies], so the rewrapped keys get no copies in S3. If the "
+    "group has such copies, run the command on a host with the section: once the older master key "
+    "is gone, the present copies give back no key."
+)
 LOCKED = (
     "Keys that cannot be rewrapped stay under their master key: "
     "docs/how-to/rewrap-the-master-key.md says what their owner can do."
@@ -277,4 +314,5 @@ def _as_json(report: Report, wanted: Wanted) -> dict[str, Any]:
         "failed": [vars(key) for key in report.failed],
         "left": report.left,
         "retired": report.retired,
+        "copied": report.copied,
     }

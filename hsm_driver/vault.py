@@ -33,7 +33,7 @@ from custody.wire.algorithms import Algorithm, Curve, Network, Protection, Schem
 from custody.wire.jobs import Job
 from hsm_driver.possession import prove_possession
 
-_SELECT_KEYS = """
+SELECT_KEYS = """
     SELECT key_id, scheme, curve, network, public_key, protection, wrapped, master_key, mechanism,
         imported
     FROM wrapped_keys WHERE key_id = ANY(:key_ids::uuid[])
@@ -67,11 +67,11 @@ _MASTER_KEYS = "SELECT id, check_value FROM master_keys WHERE (retired_at IS NUL
 
 _NAMES = "SELECT id FROM master_keys UNION SELECT master_key FROM wrapped_keys"
 
-_ONE_UNDER = _SELECT_KEYS.replace(
+_ONE_UNDER = SELECT_KEYS.replace(
     "key_id = ANY(:key_ids::uuid[])", "master_key = :name ORDER BY key_id LIMIT 1"
 )
 
-KEYS_OF_KIND = _SELECT_KEYS.replace(
+KEYS_OF_KIND = SELECT_KEYS.replace(
     "key_id = ANY(:key_ids::uuid[])",
     """master_key = :master_key AND scheme = :scheme AND curve = :curve
         AND protection = :protection AND key_id > :last::uuid ORDER BY key_id LIMIT :limit""",
@@ -280,7 +280,7 @@ class Vault:
         return not is_new, {name: value for name, value in present.items() if name not in known}
 
     async def _select(self, key_ids: list[UUID]) -> list[Any]:
-        rows = await self._pool.rows(_SELECT_KEYS, {"key_ids": key_ids})
+        rows = await self._pool.rows(SELECT_KEYS, {"key_ids": key_ids})
         found = {row.key_id: row for row in rows}
         return [found.get(key_id) for key_id in key_ids]
 

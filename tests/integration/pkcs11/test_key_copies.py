@@ -26,9 +26,10 @@ from devstack.s3 import S3Server
 from hsm_driver import new_keys
 from hsm_driver.audited_keys import CHECK
 from hsm_driver.key_copies import KeyCopies
+from hsm_driver.missing_copies import put_missing
 from hsm_driver.possession import prove_possession
 from hsm_driver.rebuild import Rebuilt, rebuild
-from hsm_driver.vault import Vault
+from hsm_driver.vault import Vault, row_of
 from tests import faulty_s3
 from tests.adopter import ADOPTER, adopt_first
 from tests.faulty_s3 import FaultyS3
@@ -249,6 +250,30 @@ async def test_the_newest_copy_that_this_hsm_can_use_gives_the_row(hsm, copies, 
     assert "custody/2" in found.unusable[lost]
     [row] = await pool.rows("SELECT wrapped, master_key FROM wrapped_keys")
     assert tuple(row) == (key.wrapped, "custody/1")
+
+
+async def test_keys_without_a_copy_under_their_master_key_get_one(hsm, copies, bucket, pool):
+    """They were rewrapped on a host without [key_copies], or made before the group had a bucket."""
+    vault = Vault(pool, hsm)
+    await adopt_first(vault, pool)
+    moved, bare, copied, damaged = ids = [uuid4() for _ in range(4)]
+    keys = {key_id: await hsm.generate(ECDSA_SECP256K1) for key_id in ids}
+    await copies.put(copied, None, keys[copied])
+    await copies.put(moved, None, under_version(keys[moved], 9, b"before the rewrap"))
+    keys[damaged] = replace(keys[damaged], wrapped=b"damaged!" * 5)
+    for key_id, key in keys.items():
+        row = row_of(key_id, None, key)
+        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    done = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
+    assert (done.number, [each.key_id for each in done.failed]) == (2, [str(damaged)])
+    names, _ = await copies.names()
+    first, second = f"{moved}.json", f"{moved}.1.json"
+    assert names == {
+        moved: [second, first], bare: [f"{bare}.1.json"], copied: [f"{copied}.json"],
+    }  # fmt: skip
+    assert (await copies.read(moved, second)).key == keys[moved]
+    again = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
+    assert again.number == 0
 
 
 async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies, bucket, pool):

@@ -211,6 +211,10 @@ async def test_what_refuses_to_begin_has_changed_nothing(group: Group):
     declined = await call(group.config, "master-key", "rewrap", answer="n\n")
     assert declined.exit_code == 1
     assert "must have been restarted" in declined.stderr
+    assert "no copies in S3" in declined.stderr.replace("\n", " ")
+    no_bucket = await call(group.config, *REWRAP, "--put-copies")
+    assert no_bucket.exit_code == 1
+    assert "has no [key_copies]" in no_bucket.stderr
     async with stopped_node(group.pool, LOCK):
         second = await call(group.config, *REWRAP)
     assert second.exit_code == 1
