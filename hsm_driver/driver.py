@@ -128,7 +128,13 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             handlers={
                 JobKind.GENERATE_KEY.value: GenerateKey(vault, new_keys),
                 JobKind.PREPARE_IMPORT.value: PrepareImport(imports, import_rows, new_keys),
-                JobKind.IMPORT_KEY.value: ImportKey(imports, import_rows, new_keys, sweep),
+                JobKind.IMPORT_KEY.value: ImportKey(
+                    imports,
+                    import_rows,
+                    new_keys,
+                    sweep,
+                    settings.key_copies.drivers if settings.key_copies else (),
+                ),
                 JobKind.SIGN.value: Sign(vault),
                 **archiving_handlers(Archivals(database), vault.require_key),
             },

@@ -55,8 +55,9 @@ _MADE = """
 
 _FIND = """
     SELECT import_id, application, scheme, curve, protection, wrapping, token, import_key,
-        expires_at, used_by, finished_at
-    FROM import_keys WHERE import_id = :import_id
+        expires_at, used_by, finished_at, outcome
+    FROM import_keys LEFT JOIN journal ON job_id = import_id AND status = 'DONE'
+    WHERE import_id = :import_id
 """
 
 _USE = """
@@ -89,7 +90,10 @@ _PURGE = """
 
 @dataclass(frozen=True)
 class StoredImport:
-    """An import key that was made. ``application``: who asked; None if nobody has signed."""
+    """An import key that was made. ``application``: who asked; None if nobody has signed.
+
+    ``outcome``: of the job that made it, from the journal. Only its statement is signed.
+    """
 
     import_id: UUID
     application: bytes | None
@@ -100,6 +104,7 @@ class StoredImport:
     import_key: bytes
     expires_at: datetime
     is_finished: bool
+    outcome: bytes | None
 
 
 class ImportRows:
@@ -181,6 +186,7 @@ class ImportRows:
             import_key=row.import_key,
             expires_at=row.expires_at,
             is_finished=row.finished_at is not None,
+            outcome=row.outcome,
         )
 
     async def use(self, import_id: UUID, key_id: UUID, request: bytes) -> None:

@@ -1,5 +1,7 @@
 """Jobs of kinds PrepareImport and ImportKey: keys that an application has, taken into the HSM."""
 
+from collections.abc import Sequence
+
 from custody.node.errors import Denied, Refused
 from custody.node.handlers import Handled, Work
 from custody.node.metrics import HSM_SECONDS
@@ -16,6 +18,7 @@ from custody.wire.signed_bytes import IMPORT_KEY_TYPE
 from hsm_driver.import_keys import ImportRows, StoredImport, is_over
 from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.new_keys import NewKeys
+from hsm_driver.stated_imports import StatedImports
 from hsm_driver.vault import refused_without_master_key
 
 
@@ -67,18 +70,27 @@ class PrepareImport:
 
 
 class ImportKey:
-    """Takes in a private key that is encrypted to an import key, once."""
+    """Takes in a private key that is encrypted to an import key, once.
+
+    ``drivers``: identity public keys of the group's drivers whose import keys count too.
+    """
 
     carries_request = True
     asks_gate = True
 
     def __init__(
-        self, imports: HsmImports, rows: ImportRows, new_keys: NewKeys, sweep: ImportSweep
+        self,
+        imports: HsmImports,
+        rows: ImportRows,
+        new_keys: NewKeys,
+        sweep: ImportSweep,
+        drivers: Sequence[bytes] = (),
     ) -> None:
         self._imports = imports
         self._rows = rows
         self._new_keys = new_keys
         self._sweep = sweep
+        self._stated = StatedImports(new_keys.signer.public_key, drivers)
 
     async def handle(self, work: Work) -> Handled:
         wanted = wanted_key(work.job)
@@ -100,7 +112,7 @@ class ImportKey:
         return handled
 
     async def _usable(self, work: Work, wanted: WantedKey, imported: ImportedKey) -> StoredImport:
-        """Return the import key of the request. Raise Denied."""
+        """Return the import key of the request. Raise Denied or Refused."""
         stored = await self._rows.find(imported.import_id)
         if stored is None or is_over(stored):
             raise Denied(
@@ -108,6 +120,7 @@ class ImportKey:
             )
         if stored.is_finished:
             raise Denied("import_used", f"import {imported.import_id} was used before")
+        self._stated.require(stored)
         if stored.application != work.signed_by:
             raise Denied(
                 "import_mismatch", "the import was asked for by another application, or by none"

@@ -5,21 +5,25 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
-from custody.node.errors import Denied, Failed
+from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import RowChange, Work
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Curve, Protection, Scheme, Store
 from custody.wire.imports import ImportedKey, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import CreateKey
+from custody.wire.signed_bytes import SigningKey
 from hsm_driver.import_keys import MAX_LIVE, MAX_OF_APPLICATION, ImportRows
 from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.key_import import ImportKey
 from hsm_driver.new_keys import NewKeys
+from hsm_driver.stated_imports import StatedImports
 from hsm_driver.vault import Vault, row_of
 from tests.made_up_keys import made_up_key
+from tests.stated_imports import record_statement
 from tests.unit.node.requests import job_around
 from tests.unit.wire.protocol_examples import NODE_SIGNER
 
@@ -32,7 +36,8 @@ WRAPPED = WrappedKey(
     mechanism="AES_KEY_WRAP_PAD",
     imported=True,
 )
-APPLICATION, OTHER = made_up_key()[1:], made_up_key(number=2)[1:]
+OTHER_DRIVER = SigningKey(Ed25519PrivateKey.generate())
+APPLICATION, OTHER = (SigningKey(Ed25519PrivateKey.generate()).public_key for _ in range(2))
 
 
 @pytest.fixture
@@ -50,6 +55,7 @@ async def made(pool: Pool, rows: ImportRows, application: bytes | None = APPLICA
     await rows.reserve(import_id, application, ECDSA_SECP256K1)
     wrapping, place = Wrapping.RSA_OAEP_AES_KWP_SHA1, Protection.HSM
     await apply(pool, rows.made(import_id, "custody", b"an RSA key", wrapping, place))
+    await record_statement(pool, import_id)
     return import_id
 
 
@@ -59,7 +65,10 @@ async def test_the_same_import_is_reserved_once_for_one_application(rows: Import
     assert expires_at > datetime.now(UTC)
     assert await rows.reserve(import_id, APPLICATION, ECDSA_SECP256K1) >= expires_at
     edwards = Algorithm(Scheme.EDDSA, Curve.ED25519)
-    for application, algorithm in ((OTHER, ECDSA_SECP256K1), (APPLICATION, edwards)):
+    for application, algorithm in (
+        (OTHER, ECDSA_SECP256K1),
+        (APPLICATION, edwards),
+    ):
         with pytest.raises(Denied) as caught:
             await rows.reserve(import_id, application, algorithm)
         assert caught.value.code == "import_exists"
@@ -174,6 +183,44 @@ async def test_a_key_is_imported_only_for_the_application_that_asked_for_the_imp
     import_id = await made(pool, rows)
     with pytest.raises(Denied) as caught:
         await handler(pool).handle(Work(import_job(import_id), b"", signed_by=signed_by))
+    assert caught.value.code == "import_mismatch"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "application = NULL",
+        "curve = 'secp256r1'",
+        "expires_at = expires_at + interval '1 day'",
+        "import_key = 'another RSA key'",
+        "protection = 'host'",
+    ],
+)
+async def test_an_import_that_differs_from_its_signed_statement_is_denied(
+    pool: Pool, rows: ImportRows, change: str
+):
+    """A person who writes to the database could give an application's key to another one."""
+    import_id = await made(pool, rows)
+    await pool.rows(f"UPDATE import_keys SET {change}")
+    with pytest.raises(Denied) as caught:
+        await handler(pool).handle(Work(import_job(import_id), b""))
+    assert caught.value.code == "import_mismatch"
+
+
+async def test_an_import_key_counts_only_with_the_statement_of_a_pinned_driver(
+    pool: Pool, rows: ImportRows
+):
+    import_id = await made(pool, rows, None)
+    await record_statement(pool, import_id, OTHER_DRIVER)
+    with pytest.raises(Refused) as refused:  # the other driver can take the job
+        await handler(pool).handle(Work(import_job(import_id), b""))
+    assert refused.value.code == "import_key_missing"
+    stored = await rows.find(import_id)
+    assert stored is not None
+    StatedImports(NODE_SIGNER.public_key, [OTHER_DRIVER.public_key]).require(stored)
+    await pool.rows("DELETE FROM journal")
+    with pytest.raises(Denied) as caught:
+        await handler(pool).handle(Work(import_job(import_id), b""))
     assert caught.value.code == "import_mismatch"
 
 

@@ -48,6 +48,7 @@ from tests.integration.pkcs11.test_schemes import digest, verified
 from tests.providers.faulty_module import FaultyModule
 from tests.providers.return_codes import CKR
 from tests.providers.tokens import Tokens
+from tests.stated_imports import record_statement
 from tests.unit.node.requests import job_around
 from tests.unit.wire.protocol_examples import NODE_SIGNER
 from tests.wrapped_imports import ORDER, pkcs8, wrapped
@@ -386,6 +387,7 @@ async def stored(pool: Pool, hsm: Hsm, token: str | None = None) -> tuple[Import
     made = one.made
     row = rows.made(one.id, token or one.token, made.import_key, made.wrapping, made.protection)
     await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await record_statement(pool, one.id)
     new_keys = NewKeys(Vault(pool, hsm), "zurich-1", "hsm", NODE_SIGNER)
     return one, ImportKeyJobs(one.imports, rows, new_keys, ImportSweep(one.imports, rows))
 
