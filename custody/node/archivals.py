@@ -5,7 +5,7 @@ un-archives only what it has archived itself. A key is archived with all keys de
 are only added, so that a repeated request cannot undo a later one.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,10 +14,12 @@ from uuid import UUID
 
 from custody.database.connection import Connection
 from custody.database.pool import Pool
+from custody.node.archived_sql import ROOT
 from custody.node.database_away import database_needed
 from custody.node.errors import Denied
 from custody.node.handlers import RowChange
-from custody.wire.derivation import format_path
+from custody.wire.derivation import format_path, parse_path
+from custody.wire.inventory import ArchivedKey
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 
 DONE_BY_ARCHIVED_KEYS = frozenset(
@@ -37,6 +39,17 @@ DONE_BY_ARCHIVED_KEYS = frozenset(
 _CHANGES = """
     SELECT changed_by, number, is_archived, request_id, changed_at FROM archivals
     WHERE root_id = :root_id AND path = :path ORDER BY changed_by, number
+"""
+
+_ARCHIVED = """
+    SELECT root_id, path, changed_by, changed_at FROM archivals AS last
+    WHERE (root_id, path, changed_by) > (:root_id::uuid, :path::varchar, :changed_by::varchar)
+        AND is_archived AND NOT EXISTS (
+            SELECT FROM archivals AS later
+            WHERE later.root_id = last.root_id AND later.path = last.path
+                AND later.changed_by = last.changed_by AND later.number > last.number
+        )
+    ORDER BY root_id, path, changed_by LIMIT :limit
 """
 
 INSERT = """
@@ -70,6 +83,11 @@ class KeyPlace:
     @classmethod
     def of(cls, key: KeyReference) -> "KeyPlace":
         return cls(key.root or key.id, format_path(key.path))
+
+
+def read_path(path: str) -> tuple[int, ...]:
+    """Return the child numbers of a place's path. Raise ValueError."""
+    return () if path == ROOT else parse_path(path)
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,23 @@ async def changes_of(rows: Rows, place: KeyPlace) -> list[Change]:
         )
         for row in await rows(_CHANGES, vars(place))
     ]
+
+
+async def archived_pages(pool: Pool, limit: int) -> AsyncIterator[tuple[ArchivedKey, ...]]:
+    """Yield all keys that are archived here, at most ``limit`` in a page."""
+    place = {"root_id": UUID(int=0), "path": "", "changed_by": "", "limit": limit}
+    while rows := await pool.rows(_ARCHIVED, place):
+        yield tuple(
+            ArchivedKey(
+                root_id=row.root_id,
+                path=read_path(row.path),
+                by=ChangedBy(row.changed_by).value,
+                archived_at=row.changed_at,
+            )
+            for row in rows
+        )
+        last = rows[-1]
+        place |= {"root_id": last.root_id, "path": last.path, "changed_by": last.changed_by}
 
 
 class Archivals:

@@ -14,6 +14,7 @@ import structlog
 
 from custody.database.causes import is_transient
 from custody.database.pool import Pool
+from custody.node.archivals import archived_pages
 from custody.node.control_plane_client import (
     ControlPlaneClient,
     ControlPlaneRefused,
@@ -109,7 +110,12 @@ class InventoryReporter:
             going = [row for row in rows if row.is_reported or not frozen]
             held_back += len(rows) - len(going)
             yield empty.model_copy(update={"outcomes": tuple(map(_recorded, going))})
-        yield empty.model_copy(update={"is_last": True, "held_back": held_back})
+        last: dict[str, Any] = {"is_last": True, "held_back": held_back}
+        if question.archived:
+            async for archived in archived_pages(self._pool, MAX_PAGE):
+                yield empty.model_copy(update={"archived": archived})
+            last["archived"] = ()  # an empty list says so, too
+        yield empty.model_copy(update=last)
 
     async def _outcomes(self, since: datetime) -> AsyncIterator[list[Any]]:
         place = {"at": since, "job_id": UUID(int=0), "limit": MAX_PAGE}

@@ -1,4 +1,4 @@
-"""The inventory of a node: the keys that it holds and the outcomes that its journal has.
+"""The inventory of a node: its keys, which of them are archived, and its journal's outcomes.
 
 A control plane whose database was restored asks for it in its answer to a heartbeat, and the node
 hands it in by pages:
@@ -7,13 +7,14 @@ hands it in by pages:
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
 from custody.wire.answers import Answer
 from custody.wire.encoding import Base64Bytes, Model
+from custody.wire.jobs import MAX_DEPTH, ChildNumber
 from custody.wire.signed_bytes import SignedBytes
 
 MAX_PAGE = 256
@@ -23,10 +24,14 @@ MAX_PAGE_BYTES = 2 * 1024 * 1024
 
 
 class InventoryQuestion(Answer):
-    """What a control plane asks. ``outcomes_since``: older outcomes of the journal are left out."""
+    """What a control plane asks. ``outcomes_since``: older outcomes of the journal are left out.
+
+    ``archived``: the node is to state its archived keys. An earlier control plane cannot read them.
+    """
 
     id: UUID
     outcomes_since: AwareDatetime
+    archived: bool = False
 
 
 class Holding(StrEnum):
@@ -70,10 +75,24 @@ class RecordedOutcome(Model):
     committed_at: AwareDatetime
 
 
+class ArchivedKey(Model):
+    """A key that signs nothing at the node, nor do the keys below its path.
+
+    ``path``: from the root, and empty for the root itself. ``by``: whether a request or an operator
+    on the host archived it; a key that both have archived comes twice.
+    """
+
+    root_id: UUID
+    path: Annotated[tuple[ChildNumber, ...], Field(max_length=MAX_DEPTH)] = ()
+    by: Literal["request", "operator"]
+    archived_at: AwareDatetime
+
+
 class InventoryPage(Model):
     """Body of a page. ``number``: from 0; page 0 begins the node's inventory again.
 
-    ``held_back``: outcomes that a frozen node has not reported and leaves out.
+    ``held_back``: outcomes that a frozen node has not reported and leaves out. ``archived``: null
+    on each page if the node does not state its archived keys.
     """
 
     question: UUID
@@ -82,6 +101,17 @@ class InventoryPage(Model):
     outcomes: Annotated[tuple[RecordedOutcome, ...], Field(max_length=MAX_PAGE)] = ()
     is_last: bool = False
     held_back: int = 0
+    archived: Annotated[tuple[ArchivedKey, ...], Field(max_length=MAX_PAGE)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_without_archived_keys(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        """Leave the field out where it is null: an earlier control plane does not know it."""
+        fields: dict[str, object] = serialize(self)
+        if self.archived is None:
+            fields.pop("archived", None)
+        return fields
 
 
 class PageReceived(Answer):

@@ -12,6 +12,7 @@ from custody.client import (
     AddressType,
     Curve,
     Custody,
+    KeyArchived,
     Network,
     PinnedGroup,
     PinnedNodes,
@@ -102,6 +103,7 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         shared = custody.create_key(
             Scheme.EDDSA, Curve.ED25519, Store.MPC, signer_group="two", wait=SECONDS
         )
+        retired = custody.create_key(Scheme.ECDSA, Curve.SECP256K1)
         driver.stop()
         asked = custody.sign_message(old.key_id, "asked before the backup", wait=0)
     backup = backups.back_up()
@@ -120,6 +122,7 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         unknown = custody.sign_message(wallet.key_id, "asked after the backup")
         custody.refresh_key(shared.id, wait=SECONDS)
         refreshed = custody.get_key(shared.id)
+        custody.archive_key(retired.id)
     assert refreshed.generation == 1
     new_keys = {str(wallet.key_id), str(bare.id), str(taproot.key_id)}
 
@@ -130,6 +133,7 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         "unknown_key": new_keys,
         "outcome": {str(asked.id)},
         "share_set": {str(shared.id)},
+        "archived": {str(retired.id)},
         "unknown_signature": {str(unknown.id), *proofs(found, unknown)},
     }
     assert found["answered"] == ["hsm-driver", "signer-1", "signer-2"]
@@ -140,12 +144,13 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         "unknown_key": new_keys,
         "outcome": {str(asked.id)},
         "share_set": {str(shared.id)},
+        "archived": {str(retired.id)},
     }
     assert kinds(applied["differences"]).keys() == {"unknown_signature"}
-    said = last_record(backup)
-    assert (said["kind"], said["details"]["application"]) == ("Reconcile", "local")
+    said = records_of(backup)
+    assert {each["application"] for each in said} == {"local"}
     repaired = {f"{each['kind']}:{each['id']}" for each in applied["repaired"]}
-    assert set(said["details"]["ids"].split()) == repaired
+    assert {each for record in said for each in record["ids"].split()} == repaired
 
     control_plane.start()
     with stack.client(pinned_nodes=pinned(stack)) as custody:
@@ -155,6 +160,9 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
             assert again.model_copy(update={"created_at": told.created_at}) == told
         assert custody.create_wallet(Network.BITCOIN, external_id="user-17").id == wallet.id
         assert custody.get_key(shared.id).generation == 1
+        assert custody.get_key(retired.id).archived_at is not None
+        with pytest.raises(KeyArchived):
+            custody.sign_hash(retired.id, bytes(32))
         for key_id in (wallet.key_id, taproot.key_id):
             key = custody.get_key(key_id)
             assert key.status is KeyStatus.ACTIVE
@@ -169,12 +177,12 @@ def test_what_only_the_nodes_have_comes_back(stack: Stack, backups: Backups) -> 
         until_well(custody)
 
 
-def last_record(url: str) -> Any:
-    """Return the last record of the control plane's own audit."""
+def records_of(url: str) -> list[Any]:
+    """Return the details of each Reconcile record of the control plane's own audit."""
     with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT record FROM audit ORDER BY sequence DESC").fetchone()
-    assert row is not None
-    return json.loads(row[0])
+        rows = connection.execute("SELECT record FROM audit ORDER BY sequence").fetchall()
+    records = [json.loads(record) for (record,) in rows]
+    return [each["details"] for each in records if each["kind"] == "Reconcile"]
 
 
 def pinned(stack: Stack) -> PinnedNodes:

@@ -20,9 +20,18 @@ from custody.control_plane.reconcile.holdings import (
 from custody.control_plane.settings import GroupsSection
 from custody.control_plane.tables import JobState
 from custody.wire.algorithms import Store
-from custody.wire.inventory import Holding, InventoryPage, InventoryQuestion, RecordedOutcome
+from custody.wire.inventory import (
+    ArchivedKey,
+    Holding,
+    InventoryPage,
+    InventoryQuestion,
+    RecordedOutcome,
+)
 from custody.wire.jobs import JobKind
 from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus
+
+Place = tuple[UUID, tuple[int, ...]]
+"""A key's place: the id of its root, and its path from there."""
 
 MAX_LISTED = 100_000
 """Requests of one kind that are kept to be shown; more are counted."""
@@ -30,7 +39,10 @@ MAX_LISTED = 100_000
 
 @dataclass
 class NodeState:
-    """How far one node is. ``keys``: the ids of the keys that it holds."""
+    """How far one node is. ``keys``: the ids of the keys that it holds.
+
+    ``states_archived``: it has said which keys are archived there. Earlier versions do not.
+    """
 
     id: str
     group: str
@@ -39,6 +51,7 @@ class NodeState:
     next_page: int = 0
     is_complete: bool = False
     held_back: int = 0
+    states_archived: bool = False
     fault: str | None = None
     certificates_from: datetime | None = None
     keys: set[UUID] = field(default_factory=set)
@@ -78,6 +91,10 @@ class Collector:
         """Final outcomes of requests that have another final outcome in the database."""
         self.unknown: dict[UUID, Recorded] = {}
         """Signatures of requests that the database does not know."""
+        self.archived: dict[Place, dict[str, datetime]] = {}
+        """When requests have archived keys, by place, then by node."""
+        self.stopped_by_operators: dict[Place, set[str]] = {}
+        """The nodes whose operators have archived keys, by place."""
         self.unlisted = 0
         """More of these, beyond MAX_LISTED."""
         self._changed = asyncio.Event()
@@ -148,6 +165,7 @@ class Collector:
         try:
             await self._take_keys(state, page)
             await self._take_outcomes(state, page.outcomes)
+            self._take_archived(state, page.archived)
         except BadInventory as bad:
             self.refuse(state.id, str(bad))
             return False
@@ -158,12 +176,16 @@ class Collector:
         return not page.is_last
 
     def _begin(self, state: NodeState) -> None:
-        state.next_page, state.held_back = 0, 0
+        state.next_page, state.held_back, state.states_archived = 0, 0, False
         state.keys.clear()
         for by_node in self.different.values():
             by_node.pop(state.id, None)
         for holdings in self.not_in_use.values():
             holdings.pop(state.id, None)
+        for at in self.archived.values():
+            at.pop(state.id, None)
+        for nodes in self.stopped_by_operators.values():
+            nodes.discard(state.id)
 
     async def _take_keys(self, state: NodeState, page: InventoryPage) -> None:
         if state.identity is None:
@@ -204,6 +226,17 @@ class Collector:
             elif row.node_group == state.group:
                 self._compare(state, row, recorded, outcome)
 
+    def _take_archived(self, state: NodeState, said: Sequence[ArchivedKey] | None) -> None:
+        if said is None:
+            return
+        state.states_archived = True
+        for each in said:
+            place = each.root_id, each.path
+            if each.by == "request":
+                self.archived.setdefault(place, {})[state.id] = each.archived_at
+            else:
+                self.stopped_by_operators.setdefault(place, set()).add(state.id)
+
     def _compare(self, state: NodeState, row: AnyRow, recorded: Recorded, outcome: Outcome) -> None:
         # one signer's DENIED is not the end of a request, and only Sign has its request's id
         if state.store is Store.MPC and not (row.kind == JobKind.SIGN and _is_signature(outcome)):
@@ -226,6 +259,8 @@ def is_same_key(row: AnyRow, held: Held) -> bool:
     """Return whether a row of KEYS says of an active key what its holder attests."""
     said = held.attested
     group = row.node_group if said.store is Store.HSM else row.signer_group
+    # a signer with a repaired share may not know the request, so not that the key was imported
+    is_imported = row.imported if said.made_for is None else said.imported
     return row.state == JobState.DONE and (
         row.store,
         row.scheme,
@@ -234,6 +269,7 @@ def is_same_key(row: AnyRow, held: Held) -> bool:
         row.public_key,
         row.protection,
         row.chain_code,
+        row.imported,
         group,
     ) == (
         said.store,
@@ -243,6 +279,7 @@ def is_same_key(row: AnyRow, held: Held) -> bool:
         said.public_key,
         said.protection,
         said.chain_code,
+        is_imported,
         said.group,
     )
 

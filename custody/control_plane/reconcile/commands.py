@@ -67,10 +67,11 @@ def reconcile_command(
     and the outcomes that its journal has. Without --apply it changes nothing.
 
     With --apply, keys that the database does not know are adopted under their old ids, with wallet,
-    address, attestations and external id; outcomes go back to their requests, byte for byte; and
-    refreshed share sets are noted. All n signers of a group must attest a key or a set alike. The
-    group is the database's, or one that --signer-group names. What it cannot repair stays in the
-    list, with what to do.
+    address, attestations and external id; outcomes go back to their requests, byte for byte;
+    refreshed share sets are noted; and keys that requests have archived at the nodes are archived
+    here too. All n signers of a group must attest a key or a set alike. The group is the
+    database's, or one that --signer-group names. What it cannot repair stays in the list, with what
+    to do.
 
     Exit codes: 0 nothing differs any more; 1 it could not run; 2 a node did not answer in time;
     3 differences remain.
@@ -132,6 +133,7 @@ def _print_json(found: Reconciled) -> None:
             "repaired": [each.shown() for each in found.repaired],
             "differences": [each.shown() for each in found.differences],
             "unlisted": found.unlisted,
+            "archived_by_operators": found.stopped_by_operators,
         }
     )
 
@@ -154,6 +156,11 @@ def _print(found: Reconciled, applied: bool) -> None:
             _print_differences(title, listed)
     if found.unlisted:
         out.print(f"and {found.unlisted} more requests that are not listed")
+    if found.stopped_by_operators:
+        out.print(
+            f"operators have archived {len(found.stopped_by_operators)} keys on their hosts, which "
+            "is never in this database: --json lists them"
+        )
     out.print()
     repairable = [each for each in found.differences if each.repair is not None]
     if not found.differences:

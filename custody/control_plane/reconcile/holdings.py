@@ -87,6 +87,16 @@ class Agreed:
         """Return its holders."""
         return tuple(each.node for each in self.held)
 
+    @property
+    def created_at(self) -> datetime:
+        """Return the first moment at which a holder had the key."""
+        return min(each.created_at for each in self.held)
+
+    @property
+    def copied_from(self) -> UUID | None:
+        """Return the key that this key is a copy of, if its holders know that it is one."""
+        return None if self.made_for is None else self.made_for.copied_from
+
 
 def open_held(node: str, group: str, store: Store, identity: bytes, said: HeldKey) -> Held:
     """Return a key that a node uses, once its statement is verified. Raise BadInventory.

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from custody.control_plane.database import AnyRow
-from custody.control_plane.reconcile.collector import Collector, Recorded, is_same_key
+from custody.control_plane.reconcile.collector import (
+    Collector,
+    Place,
+    Recorded,
+    is_same_key,
+)
 from custody.control_plane.reconcile.holdings import (
     Agreed,
     Disagreement,
@@ -32,6 +38,8 @@ class Kind(StrEnum):
     """All signers use another set of shares than the database says."""
     OUTCOME = "outcome"
     """A node's journal has the outcome of a request that is not finished in the database."""
+    ARCHIVED = "archived"
+    """A key is archived at nodes and not in the database, or the other way round."""
     CONTRADICTION = "contradiction"
     """Node and database have different facts of a key, or different ends of a request."""
     MISSING_KEY = "missing_key"
@@ -44,7 +52,13 @@ class Kind(StrEnum):
     """A node that is not registered, or not as it was."""
 
 
-REPAIRED = (Kind.UNKNOWN_KEY, Kind.UNFINISHED_KEY, Kind.SHARE_SET, Kind.OUTCOME)
+REPAIRED = (
+    Kind.UNKNOWN_KEY,
+    Kind.UNFINISHED_KEY,
+    Kind.SHARE_SET,
+    Kind.OUTCOME,
+    Kind.ARCHIVED,
+)
 """The kinds that ``--apply`` repairs, where nothing else is in the way."""
 
 
@@ -107,7 +121,15 @@ class Return:
     group: str
 
 
-Repair = Adopt | Finish | UseShareSet | Return
+@dataclass(frozen=True)
+class Archive:
+    """Show the keys at a place as archived, as their nodes have them."""
+
+    place: Place
+    archived_at: datetime
+
+
+Repair = Adopt | Finish | UseShareSet | Return | Archive
 
 
 @dataclass(frozen=True)

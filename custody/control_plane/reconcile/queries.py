@@ -21,7 +21,7 @@ OTHERS = """
 KEYS = """
     SELECT keys.id, keys.node_group, keys.store, keys.scheme, keys.curve, keys.network,
         keys.public_key, keys.protection, keys.chain_code, keys.signer_group, keys.generation,
-        keys.share_set_id, jobs.state
+        keys.share_set_id, keys.imported, jobs.state
     FROM keys JOIN jobs ON jobs.id = keys.id
     WHERE keys.id = ANY(CAST(:ids AS uuid[]))
 """
@@ -73,3 +73,32 @@ SET_SHARES = """
     WHERE id = :id
     RETURNING id
 """
+
+_ARCHIVABLE = """
+    SELECT keys.id, keys.root_id, keys.path, keys.store, keys.node_group, keys.archived_at,
+        held.threshold, (
+            SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
+            WHERE group_name = keys.signer_group
+        ) AS signers, EXISTS (
+            SELECT FROM jobs WHERE jobs.key_id = keys.id AND jobs.finished_at IS NULL
+                AND jobs.kind IN ('ArchiveKey', 'UnarchiveKey')
+        ) AS is_changing
+    FROM keys LEFT JOIN signer_groups AS held ON held.name = keys.signer_group
+"""
+
+ARCHIVABLE = _ARCHIVABLE + "WHERE keys.id = ANY(CAST(:ids AS uuid[])) ORDER BY keys.id"
+
+ARCHIVED = (
+    _ARCHIVABLE
+    + """
+    WHERE keys.archived_at IS NOT NULL AND keys.id > :after ORDER BY keys.id LIMIT :limit
+"""
+)
+
+ARCHIVE = """
+    UPDATE keys SET archived_at = least(CAST(:archived_at AS timestamptz), now())
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND archived_at IS NULL
+    RETURNING id
+"""
+
+IS_KEY = "SELECT id FROM keys WHERE id = :id"

@@ -12,11 +12,18 @@ from custody.control_plane.jobs.notifications import Notifications
 from custody.control_plane.jobs.queue import Queue
 from custody.control_plane.mtls import MutualTlsProtocol
 from custody.control_plane.reconcile import queries
+from custody.control_plane.reconcile.archived_keys import archived_differences
 from custody.control_plane.reconcile.audited import record_repairs
 from custody.control_plane.reconcile.collector import Collector, NodeState, registered
 from custody.control_plane.reconcile.holdings import SignerGroup
 from custody.control_plane.reconcile.node_api import create_reconciling_app
-from custody.control_plane.reconcile.plan import Adopt, Difference, Known, differences
+from custody.control_plane.reconcile.plan import (
+    Adopt,
+    Difference,
+    Kind,
+    Known,
+    differences,
+)
 from custody.control_plane.reconcile.repair import NotRepaired, Repairs
 from custody.control_plane.resources.creation import Creation
 from custody.control_plane.settings import Settings
@@ -27,6 +34,7 @@ from custody.runtime.listener import Listener, config
 from custody.runtime.live_tls import LiveTls
 from custody.runtime.operators import operator_name
 from custody.wire.algorithms import Store
+from custody.wire.derivation import format_path
 from custody.wire.inventory import InventoryQuestion
 
 PAGE = 5_000
@@ -47,7 +55,11 @@ class Options:
 
 @dataclass
 class Reconciled:
-    """What was found, and what was repaired. ``not_asked``: nodes that did not answer in time."""
+    """What was found, and what was repaired. ``not_asked``: nodes that did not answer in time.
+
+    ``stopped_by_operators``: the nodes whose operators have archived keys, by root and path. The
+    database never contains these archivals.
+    """
 
     backed_up_at: datetime | None
     differences: list[Difference] = field(default_factory=list)
@@ -56,6 +68,7 @@ class Reconciled:
     not_asked: list[str] = field(default_factory=list)
     held_back: int = 0
     unlisted: int = 0
+    stopped_by_operators: dict[str, list[str]] = field(default_factory=dict)
 
 
 async def reconcile(
@@ -83,14 +96,18 @@ async def reconcile(
             await collector.wait(options.wait_seconds)
         found = Reconciled(
             backed_up_at,
-            await _compared(database, collector, groups),
+            [
+                *await _compared(database, collector, groups),
+                *await archived_differences(database, collector),
+            ],
             answered=[name for name, node in collector.nodes.items() if node.is_complete],
             not_asked=collector.missing,
             held_back=sum(node.held_back for node in collector.nodes.values()),
             unlisted=collector.unlisted,
+            stopped_by_operators=_stopped_by_operators(collector),
         )
         if options.apply:
-            await _repair(database, settings, options, application, found)
+            await _repair_all(database, settings, options, application, collector, found)
     return found
 
 
@@ -131,7 +148,7 @@ async def _collector(database: Database, settings: Settings) -> tuple[Collector,
     if backed_up_at is not None:
         since = backed_up_at - timedelta(seconds=settings.jobs.lifetime_seconds) - MARGIN
     nodes: list[NodeState] = registered(rows, settings.groups)
-    question = InventoryQuestion(id=uuid4(), outcomes_since=since)
+    question = InventoryQuestion(id=uuid4(), outcomes_since=since, archived=True)
     return Collector(database, question, nodes), backed_up_at
 
 
@@ -192,14 +209,27 @@ def _lacks(collector: Collector, name: str, key_id: UUID) -> bool:
     return node is not None and node.is_complete and key_id not in node.keys
 
 
-async def _repair(
+def _stopped_by_operators(collector: Collector) -> dict[str, list[str]]:
+    return {
+        f"{root_id} {format_path(path)}": sorted(nodes)
+        for (root_id, path), nodes in collector.stopped_by_operators.items()
+        if nodes
+    }
+
+
+async def _repair_all(
     database: Database,
     settings: Settings,
     options: Options,
     application: UUID | None,
+    collector: Collector,
     found: Reconciled,
 ) -> None:
-    """Apply every repair, and leave in ``found.differences`` what remains."""
+    """Apply every repair, and leave in ``found.differences`` what remains.
+
+    Archived keys come last, and are compared again: an adopted key may be archived, and an outcome
+    from a journal may un-archive a key that a later request has archived again.
+    """
     notifications = Notifications(settings.database.read_url())
     queue = Queue(database, notifications)
     repairs = Repairs(
@@ -210,29 +240,35 @@ async def _repair(
         {store: settings.groups.serving(store) for store in Store},
         application,
     )
-    wanted = [
-        each
-        for each in found.differences
-        if each.repair is not None and not _is_left_out(each, options)
-    ]
     auditor = Auditor(operator_name(), settings.jobs.signer())
-    await record_repairs(database, auditor, options.application, options.groups, wanted)
-    remaining = []
-    for each in found.differences:
-        if each.repair is None or _is_left_out(each, options):
-            remaining.append(each)
-            continue
-        try:
-            await repairs.apply(each.repair)
-            found.repaired.append(each)
-        except NotRepaired as reason:
-            remaining.append(each.but(str(reason)))
+
+    async def repair(listed: Sequence[Difference]) -> list[Difference]:
+        wanted = [each for each in listed if _is_wanted(each, options)]
+        await record_repairs(database, auditor, options.application, options.groups, wanted)
+        remaining = [each for each in listed if not _is_wanted(each, options)]
+        for each in sorted(wanted, key=_order):
+            assert each.repair is not None
+            try:
+                await repairs.apply(each.repair)
+                found.repaired.append(each)
+            except NotRepaired as reason:
+                remaining.append(each.but(str(reason)))
+        return remaining
+
+    others = [each for each in found.differences if each.kind is not Kind.ARCHIVED]
+    remaining = await repair(others)
+    remaining += await repair(await archived_differences(database, collector))
     found.differences = remaining
 
 
-def _is_left_out(each: Difference, options: Options) -> bool:
-    return (
-        isinstance(each.repair, Adopt)
-        and bool(options.keys)
-        and each.repair.key.attested.key_id not in options.keys
-    )
+def _is_wanted(each: Difference, options: Options) -> bool:
+    if not isinstance(each.repair, Adopt):
+        return each.repair is not None
+    return not options.keys or each.repair.key.attested.key_id in options.keys
+
+
+def _order(each: Difference) -> tuple[bool, datetime | None]:
+    """Return the place of a repair among others: copies come after the keys that they are of."""
+    if not isinstance(each.repair, Adopt) or each.repair.key.copied_from is None:
+        return False, None
+    return True, each.repair.key.created_at

@@ -10,8 +10,16 @@ from custody.control_plane.jobs.results import MadeKey
 from custody.control_plane.jobs.transitions import Change, Note
 from custody.control_plane.problems import ProblemError
 from custody.control_plane.reconcile import queries
+from custody.control_plane.reconcile.archived_keys import ids_at
 from custody.control_plane.reconcile.holdings import Agreed, SignerGroup
-from custody.control_plane.reconcile.plan import Adopt, Finish, Repair, Return, UseShareSet
+from custody.control_plane.reconcile.plan import (
+    Adopt,
+    Archive,
+    Finish,
+    Repair,
+    Return,
+    UseShareSet,
+)
 from custody.control_plane.resources.creation import Creation
 from custody.control_plane.resources.external_ids import body_digest
 from custody.control_plane.resources.key_rows import NewKey, key_row, wallet_row
@@ -21,7 +29,7 @@ from custody.wire.algorithms import AddressType, Algorithm, Network, Store, netw
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import Report
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
-from custody.wire.requests import CreateKey, CreateWallet
+from custody.wire.requests import CopyKey, CreateKey, CreateWallet
 from custody.wire.signed_bytes import JOB_TYPE, SigningKey
 
 
@@ -51,6 +59,8 @@ class Repairs:
                 await self._use_share_set(repair.key)
             case Return():
                 await self._return(repair)
+            case Archive():
+                await self._archive(repair)
 
     async def _adopt(self, key: Agreed) -> None:
         if self.application is None:
@@ -65,10 +75,12 @@ class Repairs:
                     "signers": list(key.group.signers),
                 },
             )
+        if key.copied_from is not None:
+            await self._require_origin(key.copied_from)
         job, body = self._job(key)
         result = _result(key)
         raw = _outcome(key, result)
-        reference = job.key.model_copy(update={"public_key": said.public_key})
+        reference = _reference(key, said.key_id, said.public_key)
         signed = self.signer.sign(JOB_TYPE, job.model_dump_json().encode())
         new = NewJob(
             id=job.id,
@@ -78,7 +90,7 @@ class Repairs:
             key_id=job.id,
             node_group=job.group,
             external_id=body.external_id,
-            body_digest=body_digest(body),
+            body_digest=_digest(key, body),
             payload=signed.payload,
             signature=signed.signature,
             signing_key_id=signed.signing_key_id,
@@ -95,8 +107,9 @@ class Repairs:
             chain_code=said.chain_code,
             attestations=[each.signed for each in key.held],
             imported=said.imported,
+            copied_from=key.copied_from,
         )
-        address = _address(key)
+        address = None if key.copied_from else _address(key)  # a copy has no wallet
         wallet = None if address is None else wallet_row(new, row, address)
         try:
             settled = await self.creation.key(NewKey(new, row, wallet))
@@ -107,27 +120,29 @@ class Repairs:
         if key.group is not None:
             await self._use_share_set(key)
 
-    def _job(self, key: Agreed) -> tuple[Job, CreateKey | CreateWallet]:
+    async def _require_origin(self, key_id: UUID) -> None:
+        """Raise NotRepaired unless the key that a copy is of is in the database."""
+        if await self.database.row(queries.IS_KEY, {"id": key_id}) is None:
+            raise NotRepaired(f"it is a copy of key {key_id}: adopt that one first")
+
+    def _job(self, key: Agreed) -> tuple[Job, CreateKey | CreateWallet | CopyKey]:
         """Return the job of the request that the key was made for, as far as nodes know it."""
         said = key.attested
-        reference = KeyReference(
-            id=said.key_id,
-            scheme=said.scheme,
-            curve=said.curve,
-            network=said.network,
-            public_key=None,
-        )
+        reference = _reference(key, said.key_id, None)
+        kind = JobKind.IMPORT_KEY if said.imported else JobKind.GENERATE_KEY
+        if key.copied_from is not None:
+            reference = _reference(key, key.copied_from, said.public_key)
+            kind = JobKind.COPY_KEY
         body = _body(key)
-        created_at = min(each.created_at for each in key.held)
         job = Job(
             id=said.key_id,
-            kind=JobKind.IMPORT_KEY if said.imported else JobKind.GENERATE_KEY,
+            kind=kind,
             group=self.groups[said.store],
             key=reference,
-            endpoint=Endpoint.KEYS if isinstance(body, CreateKey) else Endpoint.WALLETS,
+            endpoint=_endpoint(body),
             request=body.model_dump_json(exclude_none=True).encode(),
-            created_at=created_at,
-            expires_at=created_at,
+            created_at=key.created_at,
+            expires_at=key.created_at,
         )
         return job, body
 
@@ -183,12 +198,46 @@ class Repairs:
         if result.note not in (Note.RECORDED, Note.DUPLICATE):
             raise NotRepaired(f"the outcome does not fit the request ({result.note})")
 
+    async def _archive(self, repair: Archive) -> None:
+        values = {"ids": ids_at(repair.place), "archived_at": repair.archived_at}
+        if not await self.database.rows(queries.ARCHIVE, values):
+            raise NotRepaired("the key has been archived meanwhile")
 
-def _body(key: Agreed) -> CreateKey | CreateWallet:
+
+def _reference(key: Agreed, key_id: UUID, public_key: bytes | None) -> KeyReference:
+    said = key.attested
+    return KeyReference(
+        id=key_id,
+        scheme=said.scheme,
+        curve=said.curve,
+        network=said.network,
+        public_key=public_key,
+    )
+
+
+def _endpoint(body: CreateKey | CreateWallet | CopyKey) -> Endpoint:
+    match body:
+        case CreateKey():
+            return Endpoint.KEYS
+        case CreateWallet():
+            return Endpoint.WALLETS
+        case CopyKey():
+            return Endpoint.COPIES
+
+
+def _digest(key: Agreed, body: CreateKey | CreateWallet | CopyKey) -> bytes:
+    """Return what the application brings again when it repeats the request."""
+    imported = key.attested.public_key if key.attested.imported and not key.copied_from else None
+    return body_digest(body, key.copied_from, imported)
+
+
+def _body(key: Agreed) -> CreateKey | CreateWallet | CopyKey:
     """Return the request, without the fields that say the same when they are left out."""
     said, made_for = key.attested, key.made_for
     group = None if key.group is None else key.group.name
     external_id = made_for.external_id if made_for else None
+    if key.copied_from is not None:
+        return CopyKey(signer_group=said.group, external_id=external_id)
     if said.network is None:
         return CreateKey(
             store=said.store,

@@ -43,20 +43,22 @@ class Named(Protocol):
     def body_digest(self) -> bytes: ...
 
 
-def body_digest(body: Model, key_id: UUID | None = None) -> bytes:
+def body_digest(body: Model, key_id: UUID | None = None, imported: bytes | None = None) -> bytes:
     """Hash of what a repeated request must bring again: the parsed body, canonical.
 
     Spaces, the order of fields, null for a field left out, and until when it is asked for make no
     difference, nor does saying again which key the path names. Name and tags make none either: they
     may have changed since, and a control plane that lost its database does not know them. Of an
     imported key only the public key counts: the key is encrypted to another import key each time,
-    and with other random bytes.
+    and with other random bytes. ``imported``: that public key, where the body is not known.
     """
     said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
     content: dict[str, Any] = {
         "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again | METADATA)
     }
-    if "imported" in content["body"]:
+    if imported is not None:
+        content["body"]["imported"] = "0x" + imported.hex()
+    elif "imported" in content["body"]:
         content["body"]["imported"] = content["body"]["imported"]["public_key"]
     if key_id is not None:
         content["key_id"] = str(key_id)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node import inventory
+from custody.node.archivals import KeyPlace, insert_by_operator, row_of_request
 from custody.node.control_plane_client import ControlPlaneClient, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
 from custody.node.inventory import InventoryReporter
@@ -218,6 +219,46 @@ async def test_a_frozen_node_sends_only_what_has_left_it_before(told: Inventory)
     pages = await told.answer()
     assert outcomes_of(pages).keys() == {reported}
     assert pages[-1].held_back == 1
+
+
+async def archive(pool: Pool, place: KeyPlace, number: int, *, is_archived: bool = True) -> None:
+    row = row_of_request(place, number, uuid4(), is_archived=is_archived)
+    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+
+
+async def test_archived_keys_are_stated_with_who_archived_them(
+    told: Inventory, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inventory, "MAX_PAGE", 2)
+    root, other, undone = sorted(uuid4() for _ in range(3))
+    for place in (KeyPlace(root, "m"), KeyPlace(root, "m/0/5"), KeyPlace(other, "m")):
+        await archive(told.pool, place, 1)
+    await archive(told.pool, KeyPlace(undone, "m"), 1)
+    await archive(told.pool, KeyPlace(undone, "m"), 2, is_archived=False)
+    async with told.pool.transaction() as connection:
+        await insert_by_operator(
+            connection, KeyPlace(root, "m"), 1, "bo", "found it in a leak", is_archived=True
+        )
+    pages = await told.answer(QUESTION.model_copy(update={"archived": True}))
+    stated = [
+        (each.root_id, each.path, each.by)
+        for each_page in pages
+        for each in each_page.archived or ()
+    ]
+    assert stated == [
+        (root, (), "operator"),
+        (root, (), "request"),
+        (root, (0, 5), "request"),
+        (other, (), "request"),
+    ]
+    assert pages[-1].archived == ()
+
+
+async def test_an_earlier_control_plane_gets_the_pages_that_it_can_read(told: Inventory):
+    await archive(told.pool, KeyPlace(uuid4(), "m"), 1)
+    pages = await told.answer()
+    assert [each.archived for each in pages] == [None]
+    assert "archived" not in pages[0].model_dump_json()
 
 
 async def test_an_inventory_that_was_cut_off_begins_again(told: Inventory):

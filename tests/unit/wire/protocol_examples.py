@@ -22,6 +22,7 @@ from custody.wire.digests import eip191
 from custody.wire.encoding import Model
 from custody.wire.imports import ImportedKey, ImportKeyStatement, Wrapping
 from custody.wire.inventory import (
+    ArchivedKey,
     HeldKey,
     Holding,
     InventoryPage,
@@ -315,6 +316,7 @@ MODELS: dict[str, Model] = {
             ),
         ),
         is_last=True,
+        archived=(ArchivedKey(root_id=KEY_ID, by="request", archived_at=CREATED_AT),),
     ),
     "inventory-response": PageReceived(wanted=False),
     "gate-question": GATE_QUESTION,
