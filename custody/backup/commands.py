@@ -164,7 +164,8 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
 
         On a new host, run it twice: with --files FOLDER, which gives back the configuration; and
         then without, with that configuration. Afterwards it asks the control plane what is newer
-        there, and says what to do about each.
+        there, archives again the keys that requests have archived since, and says what to do about
+        the rest.
         """
         from custody.backup.age import read_identities
         from custody.runtime.hardening import harden
@@ -189,7 +190,8 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
     ) -> None:
         """Ask the control plane what the database lacks since a backup: `restore` does this too.
 
-        Names each key and the audit records, and what to do about each. Needs no private key.
+        Names each key and the audit records, and what to do about each. Keys that requests have
+        archived since are archived again at once. Needs no private key.
         Exit code 0: nothing is newer; 1: something is; 2: the control plane did not answer.
         """
         import asyncio

@@ -167,17 +167,26 @@ class Archivals:
 
 
 def row_of_request(
-    place: KeyPlace, number: int, request_id: UUID, *, is_archived: bool
+    place: KeyPlace,
+    number: int,
+    request_id: UUID | None,
+    *,
+    is_archived: bool,
+    operator: str | None = None,
+    reason: str | None = None,
 ) -> RowChange:
-    """Return the row of a request. ``number``: of the changes that requests have made."""
+    """Return the row of a request. ``number``: of the changes that requests have made.
+
+    ``operator``: who has made the row again in a restored database, for this ``reason``.
+    """
     values = {
         **vars(place),
         "changed_by": ChangedBy.REQUEST.value,
         "number": number,
         "is_archived": is_archived,
         "request_id": request_id,
-        "operator": None,
-        "reason": None,
+        "operator": operator,
+        "reason": reason,
     }
     return RowChange(INSERT, values)
 

@@ -202,6 +202,7 @@ def _add_restored(app: typer.Typer, settings_of: SettingsOf) -> None:
         The control plane keeps heads of records that the backup lacks, so it reports this node as
         failing. This command writes a signed statement with both heads into the node's chain, and
         sends it to the control plane. An admin then acknowledges it: control-plane node restored.
+        Keys that requests have archived since are archived again, as the control plane says.
         Run this command once for each restore, also if the node has worked since.
         """
         import asyncio
@@ -211,10 +212,18 @@ def _add_restored(app: typer.Typer, settings_of: SettingsOf) -> None:
         with operator_errors():
             why = reason_of(reason, "disk failed, backup of 3 March")
             settings = settings_of(context)
-            gap, is_acknowledged = asyncio.run(_state(settings, why))
+            gap, is_acknowledged, again = asyncio.run(_state(settings, why))
         if as_json:
-            print_json({**gap_document(gap), "is_acknowledged": is_acknowledged})
+            print_json(
+                {
+                    **gap_document(gap),
+                    "is_acknowledged": is_acknowledged,
+                    "archived_again": again,
+                }
+            )
             return
+        for key in again:
+            out.print(key, markup=False)
         out.print(f"stated: {gap_words(gap)}", markup=False)
         out.print(
             "an admin has acknowledged it"
@@ -279,10 +288,17 @@ async def _kept(settings: NodeSettings) -> Kept:
             return read_kept(await client.audit_heads(), signer, settings.node.id)
 
 
-async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
+async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool, list[str]]:
+    """State the restore. Return the gap, whether it is acknowledged, and keys archived again."""
     from custody.node.audit_records import read_kept
     from custody.node.audit_restore import state_restore
     from custody.node.connections import open_client, open_database
+    from custody.node.forgotten_archivals import (
+        CLOCKS_DIFFER,
+        archive_again,
+        archived_again,
+        time_of_record,
+    )
     from custody.node.identity import load_identity
     from custody.wire.node_api import RestoreClaim
 
@@ -296,9 +312,13 @@ async def _state(settings: NodeSettings, reason: str) -> tuple[Gap, bool]:
                     f"{kept.findings[0].what}",
                     "Find out who replaced this node's identity key, or those heads.",
                 )
-            signed, gap = await state_restore(database, node, signer, kept, operator_name(), reason)
+            operator = operator_name()
+            signed, gap = await state_restore(database, node, signer, kept, operator, reason)
+            since = await time_of_record(database, node, gap.agreed.sequence)
+            changed = await client.changed_keys(since - CLOCKS_DIFFER)
+            again = await archive_again(database, node, changed.archived, operator)
             answer = await client.audit_restored(RestoreClaim(restored=signed))
-            return gap, answer.is_acknowledged
+            return gap, answer.is_acknowledged, [archived_again(each) for each in again]
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from custody.wire.outcomes import OutcomeStatus
 ARCHIVED_BY_HAND = "ArchiveByHand"
 UNARCHIVED_BY_HAND = "UnarchiveByHand"
 """The kinds of the audit records of operators."""
+ARCHIVED_AGAIN = "ArchiveAgain"
+"""A request's row that an operator's command has made again in a restored database."""
 
 KINDS = {
     (ChangedBy.REQUEST, True): JobKind.ARCHIVE_KEY.value,
@@ -31,17 +33,34 @@ _NAME = "concat_ws(' ', root_id, changed_by, number)"
 _ROWS = f"""
     SELECT path AS name, {_NAME} AS value FROM archivals
     WHERE changed_by = '{{changed_by}}' AND is_archived = {{is_archived}}
+        AND (changed_by = 'operator' OR operator IS NULL)
 """  # noqa: S608 - of constants
+
+_ROWS_MADE_AGAIN = f"""
+    SELECT path AS name, {_NAME} AS value FROM archivals
+    WHERE changed_by = 'request' AND operator IS NOT NULL
+"""  # noqa: S608 - of constants
+
+_QUERIES = {
+    ARCHIVED_AGAIN: ("key archived again", _ROWS_MADE_AGAIN),
+    **{
+        kind: (
+            "archived key" if is_archived else "un-archived key",
+            _ROWS.format(changed_by=changed_by.value, is_archived=is_archived),
+        )
+        for (changed_by, is_archived), kind in KINDS.items()
+    },
+}
 
 ARCHIVAL_ROWS = [
     AdoptedRows(
-        "archived key" if is_archived else "un-archived key",
+        what,
         kind,
-        _ROWS.format(changed_by=changed_by.value, is_archived=is_archived),
+        query,
         details=("path", "archival"),
         said="root, who changed it, and number",
     )
-    for (changed_by, is_archived), kind in KINDS.items()
+    for kind, (what, query) in _QUERIES.items()
 ]
 
 _FIND = f"""
@@ -67,7 +86,7 @@ async def missing_archivals(rows: Rows, page: Sequence[Said]) -> list[Finding]:
     told = [
         (said, said.detail("path"), name)
         for said in page
-        if said.kind in KINDS.values() and said.status is OutcomeStatus.DONE
+        if said.kind in _QUERIES and said.status is OutcomeStatus.DONE
         if (name := said.detail("archival")) is not None
     ]
     if not told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from custody.node.audit_restore import lost_heads
 from custody.node.chain_verification import KeyCheck, Subject, verify_chain
 from custody.node.connections import open_client, open_database, schema_of
 from custody.node.control_plane_client import ControlPlaneRefused, ControlPlaneUnavailable
+from custody.node.forgotten_archivals import CLOCKS_DIFFER, archive_again, archived_again
 from custody.node.identity import load_identity
 from custody.node.settings import NodeSettings
 from custody.runtime.errors import ConfigurationError, OperatorError
+from custody.runtime.operators import operator_name
 from custody.wire.audit import GENESIS, AuditHead
 from custody.wire.node_api import ChangedKey
 from custody.wire.signed_bytes import SigningKey
 
 CONNECTIONS = 8
-CLOCKS_DIFFER = timedelta(minutes=10)
+UNARCHIVED_AS_BEFORE = "Nothing. A request un-archives it, as before."
 SHOWN = 10
 """Findings of one kind that are shown."""
 
@@ -114,6 +116,7 @@ async def _newer(
 ) -> list[Newer]:
     """Return the audit heads and keys of the control plane that the database lacks.
 
+    Keys that were archived since are archived again at once, before the node signs.
     ``since`` is the backup's time, by this host's clock; the control plane's may differ.
     """
     program, node = settings.program, settings.node.id
@@ -123,6 +126,8 @@ async def _newer(
             answer = await client.changed_keys(since - CLOCKS_DIFFER)
             lost = await lost_heads(pool, node, signer, kept)
             found = await lacking(pool, answer.keys)
+            again = await archive_again(pool, node, answer.archived, operator_name())
+            found += [Newer(archived_again(each), UNARCHIVED_AS_BEFORE) for each in again]
     except (ControlPlaneUnavailable, ControlPlaneRefused) as error:
         raise OperatorError(
             f"the control plane did not answer: {error}", "Correct that fault, and ask again."

@@ -289,11 +289,25 @@ class ChangedKey(Answer):
     changed_at: AwareDatetime
 
 
+class ArchivedSince(Answer):
+    """A key that is archived, or being archived, by a request since the asked time.
+
+    ``path``: from the root, and empty for the root itself. ``request_id``: null if the control
+    plane does not know the request.
+    """
+
+    root_id: UUID
+    path: list[int]
+    request_id: UUID | None
+    archived_at: AwareDatetime
+
+
 class ChangedKeys(Answer):
     """The newest keys first. ``is_complete``: False if there are more than one answer has."""
 
     keys: list[ChangedKey]
     is_complete: bool
+    archived: tuple[ArchivedSince, ...] = ()
 
 
 class RestoreClaimed(Answer):

@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import pyrage
 import pytest
 
@@ -48,6 +50,17 @@ def call(driver: Driver, *words: str, status: int) -> str:
     return done.stdout
 
 
+def archived_in(stack: Stack) -> list[UUID]:
+    """Return the keys that the driver's database has as archived."""
+    with psycopg.connect(stack.databases.driver) as connection:
+        return [row[0] for row in connection.execute("SELECT root_id FROM archivals").fetchall()]
+
+
+def forget_archivals(stack: Stack) -> None:
+    with psycopg.connect(stack.databases.driver) as connection:
+        connection.execute("DELETE FROM archivals")
+
+
 def test_a_restore_names_each_key_made_since_and_what_to_do(
     stack: Stack, postgres: Cluster, identity: Path, tmp_path: Path
 ) -> None:
@@ -55,6 +68,7 @@ def test_a_restore_names_each_key_made_since_and_what_to_do(
     database = stack.databases.driver.rpartition("/")[2]
     with stack.client() as custody:
         before = custody.create_wallet(Network.ETHEREUM)
+        retired = custody.create_wallet(Network.ETHEREUM)
         call(driver, "create", status=0)
         [file] = (tmp_path / "backups").glob("*.backup")
         assert call(driver, "newer", str(file), status=0).endswith(
@@ -62,6 +76,7 @@ def test_a_restore_names_each_key_made_since_and_what_to_do(
         )
         since = [custody.create_wallet(network) for network in MAIN_NETWORKS]
         custody.sign_message(before.key_id, "after the backup")
+        custody.archive_key(retired.key_id)
     driver.kill()
     postgres.drop_database(database)
     postgres.create_database(database)
@@ -69,15 +84,20 @@ def test_a_restore_names_each_key_made_since_and_what_to_do(
     words = (str(file), "--identity", str(identity), "--json")
     restored = json.loads(call(driver, "restore", *words, status=0))
     assert restored["good"]
-    head, *keys = restored["newer"]
+    head, *keys, archived = restored["newer"]
+    assert archived["what"].startswith(f"key {retired.key_id}: archived at ")
+    assert archived_in(stack) == [retired.key_id]
     assert "audit records up to" in head["what"]
     assert f"control-plane node restored {driver.node_id}" in head["todo"]
     lost = {str(wallet.key_id) for wallet in since}
     assert {each["what"].split()[1].rstrip(",") for each in keys} == lost
     assert all("tell its application not to use its address" in each["todo"] for each in keys)
-    assert json.loads(call(driver, "newer", str(file), "--json", status=1)) == restored["newer"]
+    again = json.loads(call(driver, "newer", str(file), "--json", status=1))
+    assert again == restored["newer"][:-1]
 
+    forget_archivals(stack)  # as if the control plane had been away during the restore
     driver.run("state the restore", "audit", "restored", "--reason", "test")
+    assert archived_in(stack) == [retired.key_id]
     acknowledge = ("node", "restored", driver.node_id, "--reason", "test", "--yes")
     control_plane.run("acknowledge the restore", *acknowledge)
     said = call(driver, "newer", str(file), status=1)

@@ -6,7 +6,7 @@ from custody.control_plane.database import Database
 from custody.control_plane.node_api.authorisation import RegisteredNode
 from custody.control_plane.problems import Code, ProblemError
 from custody.wire.jobs import JobKind
-from custody.wire.node_api import ChangedKey, ChangedKeys
+from custody.wire.node_api import ArchivedSince, ChangedKey, ChangedKeys
 
 MAX_KEYS = 10_000
 """Keys in one answer."""
@@ -33,11 +33,33 @@ _CHANGED = """
     GROUP BY keys.id ORDER BY changed_at DESC, keys.id LIMIT :limit
 """
 
+_ARCHIVED = """
+    WITH done AS (
+        SELECT DISTINCT ON (key_id) key_id, id FROM jobs
+        WHERE node_group = :group AND kind = 'ArchiveKey' AND kind <> 'Sign' AND state = 'Done'
+            AND finished_at >= :since
+        ORDER BY key_id, finished_at DESC
+    )
+    SELECT coalesce(keys.root_id, keys.id) AS root_id, keys.path,
+        coalesce(open.id, done.id) AS request_id,
+        coalesce(keys.archived_at, open.created_at) AS archived_at
+    FROM keys LEFT JOIN done ON done.key_id = keys.id
+        LEFT JOIN jobs AS open ON open.id = keys.archiving AND open.finished_at IS NULL
+    WHERE keys.node_group = :group AND (keys.archived_at IS NOT NULL OR keys.archiving IS NOT NULL)
+        AND (open.id IS NOT NULL OR keys.archived_at >= :since
+            OR (done.id IS NOT NULL AND keys.archived_at IS NOT NULL))
+        AND (keys.signer_group IS NULL OR EXISTS (
+            SELECT FROM signer_group_members AS member
+            WHERE member.group_name = keys.signer_group AND member.signer = :node))
+    ORDER BY archived_at DESC, keys.id LIMIT :limit
+"""
+"""Also of open requests: a signer that was restored may have forgotten its part of one."""
+
 
 async def changed_keys(database: Database, node: RegisteredNode, since: str | None) -> ChangedKeys:
-    """Return the node's keys that were made, refreshed or repaired since a time (RFC 3339).
+    """Return the node's keys that were made, changed or archived since a time (RFC 3339).
 
-    A derived key is not among them: it uses its root's shares. Raise ProblemError.
+    A derived key is only among the archived ones: it uses its root's shares. Raise ProblemError.
     """
     try:
         time = TypeAdapter(AwareDatetime).validate_python(since)
@@ -45,16 +67,9 @@ async def changed_keys(database: Database, node: RegisteredNode, since: str | No
         raise ProblemError(
             Code.INVALID_REQUEST, "since must be a time as RFC 3339 has it, with its offset."
         ) from None
-    rows = await database.rows(
-        _CHANGED,
-        {
-            "group": node.group,
-            "kinds": KINDS,
-            "since": time,
-            "node": node.id,
-            "limit": MAX_KEYS + 1,
-        },
-    )
+    values = {"group": node.group, "since": time, "node": node.id, "limit": MAX_KEYS + 1}
+    rows = await database.rows(_CHANGED, {**values, "kinds": KINDS})
+    archived = await database.rows(_ARCHIVED, values)
     keys = [
         ChangedKey(
             key_id=row.id,
@@ -63,4 +78,16 @@ async def changed_keys(database: Database, node: RegisteredNode, since: str | No
         )
         for row in rows[:MAX_KEYS]
     ]
-    return ChangedKeys(keys=keys, is_complete=len(rows) <= MAX_KEYS)
+    return ChangedKeys(
+        keys=keys,
+        is_complete=max(len(rows), len(archived)) <= MAX_KEYS,
+        archived=tuple(
+            ArchivedSince(
+                root_id=row.root_id,
+                path=list(row.path or ()),
+                request_id=row.request_id,
+                archived_at=row.archived_at,
+            )
+            for row in archived[:MAX_KEYS]
+        ),
+    )

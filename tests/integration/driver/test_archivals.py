@@ -1,6 +1,7 @@
 """Archived keys in a node's database: requests, operators, the journal and the audit chain."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +14,11 @@ from custody.node.archivals import Archivals, KeyPlace, row_of_request
 from custody.node.archiving import archiving_handlers
 from custody.node.chain_verification import Subject, Verification, verify_chain
 from custody.node.errors import Denied
+from custody.node.forgotten_archivals import archive_again
 from custody.node.handlers import Work
 from custody.node.journal import Commit
 from custody.wire.jobs import Endpoint, Job, JobKind
+from custody.wire.node_api import ArchivedSince
 from custody.wire.outcomes import OutcomeStatus
 from custody.wire.requests import ArchiveKey, UnarchiveKey
 from hsm_driver.audited_keys import CHECK
@@ -169,3 +172,40 @@ async def test_the_audit_finds_a_row_that_somebody_deleted_or_added(pool: Pool, 
 async def test_a_denied_request_is_no_archival(pool: Pool, node: NodeParts):
     await node.journal.commit(commit(OutcomeStatus.DENIED, kind=JobKind.ARCHIVE_KEY.value))
     assert (await verified(pool, node)).findings == []
+
+
+def told(request_id: UUID | None, *path: int) -> ArchivedSince:
+    return ArchivedSince(
+        root_id=ROOT.root_id,
+        path=list(path),
+        request_id=request_id,
+        archived_at=datetime.now(UTC),
+    )
+
+
+async def test_a_restored_database_archives_again_what_it_has_forgotten(
+    pool: Pool, node: NodeParts
+):
+    forgotten = request(JobKind.ARCHIVE_KEY)
+    said = [told(forgotten.request_id), told(None, 0, 5), told(None, 0, 5)]
+    made = await archive_again(pool, node.name, said, "bo")
+    assert [each.path for each in made] == [[], [0, 5]]
+    assert await archived(node)
+    assert await archive_again(pool, node.name, said, "bo") == []
+    assert (await verified(pool, node)).findings == []
+    await handle(pool, node, forgotten)  # the request is done already
+    await handle(pool, node, request(JobKind.UNARCHIVE_KEY))
+    assert not await archived(node)
+    assert await archived(node, "m/0/5")
+
+
+async def test_a_key_that_was_unarchived_after_the_known_request_stays_so(
+    pool: Pool, node: NodeParts
+):
+    known = request(JobKind.ARCHIVE_KEY)
+    await handle(pool, node, known)
+    await handle(pool, node, request(JobKind.UNARCHIVE_KEY))
+    assert await archive_again(pool, node.name, [told(known.request_id)], "bo") == []
+    assert not await archived(node)
+    assert len(await archive_again(pool, node.name, [told(uuid4())], "bo")) == 1
+    assert await archived(node)

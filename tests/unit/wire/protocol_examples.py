@@ -31,6 +31,7 @@ from custody.wire.inventory import (
 )
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.node_api import (
+    ArchivedSince,
     AuditHeads,
     AuditRecordsRequest,
     AuditRecordsResponse,
@@ -339,6 +340,9 @@ MODELS: dict[str, Model] = {
     "changed-keys": ChangedKeys(
         keys=[ChangedKey(key_id=KEY_ID, changed_at=CREATED_AT)],
         is_complete=True,
+        archived=(
+            ArchivedSince(root_id=KEY_ID, path=[], request_id=SIGNATURE_ID, archived_at=CREATED_AT),
+        ),
     ),
     "audit-restored": RESTORED,
     "audit-restored-request": RestoreClaim(restored=SIGNED_RESTORED),
