@@ -1,4 +1,4 @@
-"""The keys of which a signer has a share, for its inventory. Keys in use are attested."""
+"""The keys of which a signer has or had a share, for its inventory. Keys in use are attested."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from custody.wire.algorithms import Protection, Store
 from custody.wire.inventory import HeldKey, Holding
 from custody.wire.signed_bytes import ATTESTATION_TYPE, SignedBytes, SigningKey
 from custody.wire.statements import Attestation
-from mpc.shares.share_queries import KEPT
+from mpc.shares.share_queries import HELD
 from mpc.shares.shares import stored_share
 from mpc.shares.stored_share import ShareState, StoredShare
 
@@ -23,6 +23,7 @@ HOLDING = {
     ShareState.REPAIRED: Holding.REPAIRED,
     ShareState.CONFIRMED: Holding.WAITING,
     ShareState.PROMISED: Holding.WAITING,
+    ShareState.ERASED: Holding.ERASED,
 }
 
 
@@ -38,12 +39,11 @@ class SignerKeys:
         last_key = last_ceremony = UUID(int=0)
         while True:
             place = {
-                "key_ids": [],
                 "last_key": last_key,
                 "last_ceremony": last_ceremony,
                 "limit": limit,
             }
-            rows = await self._pool.rows(KEPT, place)
+            rows = await self._pool.rows(HELD, place)
             if not rows:
                 return
             yield [held for row in rows if (held := self._held_or_none(row)) is not None]

@@ -56,6 +56,7 @@ SHARE_STATES = (
     "retired",  # erased: another set has replaced it
     "discarded",  # erased: t other signers have abandoned the set
     "abandoned",  # erased or never stored: this signer will never promise the set
+    "erased",  # by an operator, with all sets of the key: the signer gets no share of it any more
 )
 shares = Table(
     "shares",

@@ -45,6 +45,8 @@ class Holding(StrEnum):
     """A share of a set that is not in use yet: it was neither activated nor abandoned."""
     UNCERTAIN = "uncertain"
     """A restored share: it signs once t signers have named its set."""
+    ERASED = "erased"
+    """No share any more: an operator has erased it on purpose, after the key was archived."""
 
 
 class HeldKey(Model):

@@ -21,6 +21,7 @@ from custody.runtime.console import (
 from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name, reason_of
+from mpc.commands.erase import add_erase_command
 
 if TYPE_CHECKING:
     from mpc.restored.needed_repairs import NeededRepair
@@ -125,6 +126,7 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
             asyncio.run(_discard(settings_of(context), key_id, ceremony, why))
         out.print(f"discarded this signer's share of {ceremony}", markup=False)
 
+    add_erase_command(app, settings_of)
     add_archive_commands(app, settings_of, known=KNOWN, has_children=True)
     return app
 

@@ -103,6 +103,8 @@ class RepairShare:
         stored = await self.shares.known(ticket.key_id)
         if stored is not None:
             require_same_key(stored.key, job, ticket)
+            if stored.is_erased_by_operator:
+                raise Denied("share_erased", "this signer's operator has erased the key's shares")
         elif not (self.restore_watch.has_asked or await self.restore_watch.has_seen(ticket.key_id)):
             # the key is older than this database, which may lack bans of the key
             await self.restore_watch.notice(f"it knows nothing of key {ticket.key_id}")

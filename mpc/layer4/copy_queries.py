@@ -53,7 +53,7 @@ FORGET = """
     DELETE FROM share_copies AS copy USING shares
     WHERE copy.stored_at IS NULL AND shares.key_id = copy.key_id
         AND shares.ceremony = copy.ceremony
-        AND shares.state IN ('retired', 'discarded', 'abandoned')
+        AND shares.state IN ('retired', 'discarded', 'abandoned', 'erased')
 """
 """Copies that were never stored, of shares that are erased."""
 

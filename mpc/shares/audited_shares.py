@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from custody.node import restored_keys
+from custody.node.adoptions import AdoptedRows
 from custody.node.audit_records import Finding, Said
 from custody.node.audited_archivals import ARCHIVAL_ROWS, missing_archivals
 from custody.node.chain_verification import KeyCheck
@@ -15,8 +16,21 @@ from mpc.shares.stored_share import ShareState
 
 DISCARD_SHARE = "DiscardShare"
 """The kind of the record of `shares discard`."""
+ERASE_SHARE = "EraseShare"
+"""The kind of the record of `shares erase`."""
 RESTORE_SHARE = "RestoreShare"
 """The kind of the record of `mpc-recover restore-signer`."""
+
+_ERASED_ROWS = AdoptedRows(
+    "erased share",
+    ERASE_SHARE,
+    """
+    SELECT ceremony::text AS name, encode(public_key, 'hex') AS value FROM shares
+    WHERE state = 'erased'
+    """,
+    details=("ceremony", "public_key"),
+    said="public key",
+)
 
 _FIND = """
     SELECT key_id, ceremony, state, encode(public_key, 'hex') AS public_key
@@ -24,7 +38,7 @@ _FIND = """
         AS wanted (key_id, ceremony) USING (key_id, ceremony)
 """
 
-_USED = {ShareState.ACTIVE, ShareState.REPAIRED, ShareState.RETIRED}
+_USED = {ShareState.ACTIVE, ShareState.REPAIRED, ShareState.RETIRED, ShareState.ERASED}
 _ABANDONED = {ShareState.ABANDONED, *_USED}  # Repair may give back what was abandoned
 _DISCARDED = {ShareState.DISCARDED, *_USED}
 _PROMISED = {ShareState.PROMISED, *_DISCARDED}
@@ -49,6 +63,8 @@ def possible_states(said: Said) -> set[ShareState] | None:
             return _USED
         case kind if kind == DISCARD_SHARE:
             return _ABANDONED | _DISCARDED
+        case kind if kind == ERASE_SHARE:
+            return {ShareState.ERASED, ShareState.ABANDONED}
     return None
 
 
@@ -97,4 +113,4 @@ def _ceremony(said: Said) -> UUID | None:
         return None
 
 
-CHECK = KeyCheck(_recorded, [restored_keys.ADOPTED_ROWS, *ARCHIVAL_ROWS])
+CHECK = KeyCheck(_recorded, [restored_keys.ADOPTED_ROWS, _ERASED_ROWS, *ARCHIVAL_ROWS])

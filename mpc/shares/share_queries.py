@@ -21,7 +21,7 @@ ACTIVE = f"SELECT {FACTS} FROM shares WHERE key_id = :key_id AND state = 'active
 
 KNOWN = f"""
     SELECT {FACTS} FROM shares
-    WHERE key_id = :key_id AND state IN ('active', 'repaired', 'retired')
+    WHERE key_id = :key_id AND state IN ('active', 'repaired', 'retired', 'erased')
     ORDER BY generation DESC, changed_at DESC LIMIT 1
 """
 
@@ -73,14 +73,16 @@ INSERT = f"""
     SELECT key_id, ceremony,
         CASE WHEN NOT EXISTS (
             SELECT FROM shares AS used
-            WHERE used.key_id = new.key_id AND NOT ({_SAME_KEY.format("used", "new")})
-                AND used.state IN ('active', 'repaired', 'retired')
+            WHERE used.key_id = new.key_id AND (used.state = 'erased'
+                OR (used.state IN ('active', 'repaired', 'retired')
+                    AND NOT ({_SAME_KEY.format("used", "new")})))
         ) THEN state END,
         generation, protocol, group_name, threshold, signers, share_index, network, public_key,
         chain_code, transcript, made_for, data_key, ciphertext, encryption_key
     FROM new
 """
-"""A key that was ever in use stays the key that it is, whatever is generated under its id."""
+"""A key that was ever in use stays the key that it is, whatever is generated under its id. A key
+whose shares an operator has erased gets no others."""
 
 _RETIRED = f"""
     retired AS (
@@ -119,7 +121,13 @@ REPAIR = f"""
     INSERT INTO shares (key_id, ceremony, state, generation, protocol, group_name, threshold,
         signers, share_index, network, public_key, chain_code, transcript, made_for, data_key,
         ciphertext, encryption_key)
-    SELECT * FROM new WHERE (SELECT count(*) FROM retired) >= 0
+    SELECT key_id, ceremony,
+        CASE WHEN NOT EXISTS (
+            SELECT FROM shares AS used WHERE used.key_id = new.key_id AND used.state = 'erased'
+        ) THEN state END,
+        generation, protocol, group_name, threshold, signers, share_index, network, public_key,
+        chain_code, transcript, made_for, data_key, ciphertext, encryption_key
+    FROM new WHERE (SELECT count(*) FROM retired) >= 0
     ON CONFLICT (key_id, ceremony) DO UPDATE SET changed_at = now(), uncertain = false,
         state = CASE
             WHEN shares.state = 'abandoned' THEN 'repaired'
@@ -222,6 +230,27 @@ DISCARD_BY_HAND = """
 """
 """The operators', who can see that no signer uses the set."""
 
+KEEP_OUT_WRITERS = "LOCK TABLE shares IN SHARE ROW EXCLUSIVE MODE"
+"""A ceremony of the key may be about to store a share, which ERASE would not see."""
+
+ERASE = f"""
+    UPDATE shares SET changed_at = now(), uncertain = false,
+        state = CASE state WHEN 'confirmed' THEN 'abandoned' ELSE 'erased' END,
+        data_key = NULL, ciphertext = NULL, encryption_key = NULL
+    WHERE key_id = :key_id AND state IN ('confirmed', 'promised', 'active', 'repaired')
+        AND {is_archived(":key_id::uuid", f"'{ROOT}'")}
+        AND EXISTS (SELECT FROM shares AS used
+            WHERE used.key_id = :key_id AND used.state IN ('active', 'repaired'))
+    RETURNING ceremony, state, public_key
+"""
+"""All sets of an archived key that was in use here. A confirmed set can still be abandoned."""
+
+ERASABLE = f"""
+    SELECT {FACTS}, {is_archived("key_id", f"'{ROOT}'")} AS archived FROM shares
+    WHERE key_id = :key_id AND state IN ('active', 'repaired')
+"""
+"""The share in use, for the question to the operator."""
+
 GROUPS = """
     SELECT DISTINCT ON (key_id) key_id, threshold, signers FROM shares
     WHERE state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
@@ -257,6 +286,13 @@ USE_PROVED = f"""
 """
 """Takes a pending set into use that t peers use: so all n, this signer too, have promised it."""
 
+_HAS_SET = """
+    SELECT FROM shares WHERE shares.key_id = {0}.key_id AND (shares.state = 'erased'
+        OR (shares.state IN ('promised', 'active', 'repaired') AND NOT shares.uncertain
+            AND shares.generation >= {0}.generation))
+"""
+"""The set or a later one is here, or an operator has erased the key's shares for good."""
+
 NEED_REPAIRS = f"""
     WITH stated AS ({_STATED}), told AS (
         SELECT stated.*, told_by FROM stated JOIN (
@@ -265,21 +301,15 @@ NEED_REPAIRS = f"""
     )
     INSERT INTO needed_repairs (key_id, ceremony, generation, threshold, told_by)
     SELECT key_id, ceremony, generation, threshold, string_to_array(told_by, ',') FROM told
-    WHERE NOT EXISTS (
-        SELECT FROM shares WHERE shares.key_id = told.key_id AND NOT shares.uncertain
-            AND shares.generation >= told.generation
-            AND shares.state IN ('promised', 'active', 'repaired'))
+    WHERE NOT EXISTS ({_HAS_SET.format("told")})
     ON CONFLICT (key_id) DO UPDATE SET ceremony = excluded.ceremony,
         generation = excluded.generation, threshold = excluded.threshold,
         told_by = excluded.told_by, noticed_at = now()
 """
 
-NEEDED_REPAIRS = """
+NEEDED_REPAIRS = f"""
     SELECT key_id, ceremony, generation, threshold, told_by, noticed_at FROM needed_repairs
-    WHERE NOT EXISTS (
-        SELECT FROM shares WHERE shares.key_id = needed_repairs.key_id AND NOT shares.uncertain
-            AND shares.generation >= needed_repairs.generation
-            AND shares.state IN ('promised', 'active', 'repaired'))
+    WHERE NOT EXISTS ({_HAS_SET.format("needed_repairs")})
     ORDER BY noticed_at, key_id
 """
 """Keys whose share set t peers use, and this signer does not have."""
@@ -301,6 +331,14 @@ KEPT = f"""
         AND (key_id, ceremony) > (:last_key::uuid, :last_ceremony::uuid)
     ORDER BY key_id, ceremony LIMIT :limit
 """
+
+HELD = f"""
+    SELECT {FACTS} FROM shares
+    WHERE (ciphertext IS NOT NULL OR state = 'erased')
+        AND (key_id, ceremony) > (:last_key::uuid, :last_ceremony::uuid)
+    ORDER BY key_id, ceremony LIMIT :limit
+"""
+"""For the inventory, which also says what an operator has erased."""
 
 COUNT_KEPT = """
     SELECT count(*) AS number FROM shares

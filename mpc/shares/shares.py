@@ -66,7 +66,9 @@ class Shares:
     async def active(self, key_id: UUID) -> StoredShare | None:
         """Return the active share of a root key; it may be uncertain. None if there is none."""
         stored = await self._one(share_queries.ACTIVE, {"key_id": key_id})
-        if stored is not None:
+        if stored is None:
+            self.close(key_id)  # another process may have erased it
+        else:
             self._close_older(stored)
         return stored
 

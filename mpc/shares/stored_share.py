@@ -28,6 +28,8 @@ class ShareState(StrEnum):
     """Made by Repair: goes into Refresh, and signs nothing."""
     RETIRED = "retired"
     """Another set is in its place; erased."""
+    ERASED = "erased"
+    """An operator has erased it; this signer gets no share of the key any more."""
     DISCARDED = "discarded"
     """t others have abandoned its set; erased."""
     ABANDONED = "abandoned"
@@ -133,7 +135,12 @@ class StoredShare:
     @property
     def was_kept(self) -> bool:
         """Return whether it was promised and later erased."""
-        return self.state in (ShareState.RETIRED, ShareState.DISCARDED)
+        return self.state in (ShareState.RETIRED, ShareState.DISCARDED, ShareState.ERASED)
+
+    @property
+    def is_erased_by_operator(self) -> bool:
+        """Return whether an operator has erased the key's shares here."""
+        return self.state is ShareState.ERASED
 
     @property
     def is_in_use(self) -> bool:

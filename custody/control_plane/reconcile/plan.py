@@ -183,6 +183,9 @@ def _unknown_key(
     key_id: UUID, in_use: Mapping[str, Held], not_in_use: Mapping[str, Holding], known: Known
 ) -> Difference | None:
     nodes = (*in_use, *not_in_use)
+    erased = [name for name, holding in not_in_use.items() if holding is Holding.ERASED]
+    if len(erased) == len(nodes):
+        return None  # its operators have erased all shares that these nodes had
     if not in_use and all(holding is Holding.WAITING for holding in not_in_use.values()):
         return Difference(
             Kind.WAITING_SHARE,
@@ -199,6 +202,11 @@ def _unknown_key(
                 todo = (
                     f"{', '.join(uncertain)} was restored: let the control plane serve until "
                     "mpc-signer shares list there shows no uncertain share, and run this again."
+                )
+            if erased:
+                todo = (
+                    f"The operators of {', '.join(erased)} have erased their shares: the key is "
+                    "retired. Those of the others do the same, if nobody needs it."
                 )
             raise Disagreement(f"the share of {', '.join(not_in_use)} is not in use")
         first = next(iter(in_use.values()))

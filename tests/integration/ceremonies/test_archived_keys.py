@@ -1,15 +1,17 @@
 """An archived key signs nothing at a signer, whatever the control plane orders."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network
 from custody.wire.jobs import child_key_id
 from custody.wire.outcomes import Outcome, OutcomeStatus
+from mpc.shares.erasure import erase
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties, ended, wanted
 from tests.integration.ceremonies.test_facts_of_a_key import approve
-from tests.integration.ceremonies.test_whole_paths import child_order
+from tests.integration.ceremonies.test_whole_paths import approve_repair, child_order
 
 
 async def done(parties: Parties, order: Order, among: tuple[str, ...]) -> None:
@@ -71,6 +73,25 @@ async def test_a_signer_that_has_lost_its_share_archives_the_key(with_key):
     parties, key = await with_key(EDDSA_ED25519)
     await parties[NAMES[0]].rows("DELETE FROM shares")
     await done(parties, orders.archive(key.reference()), key.signers)
+
+
+async def test_a_signer_whose_shares_were_erased_has_none_and_takes_none(with_key):
+    parties, key = await with_key(EDDSA_ED25519)
+    one, two, three = NAMES[:3]
+    await done(parties, orders.archive(key.reference()), key.signers)
+    await erase(parties[one].pool, one, key.id, operator="ada", reason="moved to zurich")
+    await done(parties, orders.archive(key.reference(), undo=True), key.signers)
+    for order in (orders.sign(key, (one, two), wanted(key)), orders.refresh(key)):
+        outcomes = await parties.hold(order.until(2), (one,))
+        assert ended(outcomes[one])[0] == "no_share"
+    for helper in (two, three):
+        await approve_repair(parties[helper], key, one)
+    outcomes = await parties.hold(orders.repair(key, one, (two, three)).until(2))
+    assert ended(outcomes[one])[0] == "share_erased"
+    again = orders.generate(replace(key, public_key=None, chain_code=None, shares=None))
+    outcomes = await parties.hold(again, (one,))
+    assert ended(outcomes[one])[0] == "key_exists"
+    await parties.sign(key, (two, three))
 
 
 async def test_no_signer_archives_a_key_under_other_facts(with_key):

@@ -15,6 +15,7 @@ from custody.wire.attestations import (
 from custody.wire.inventory import HeldKey, Holding
 from custody.wire.signed_bytes import SignedBytes
 from mpc.held_keys import SignerKeys
+from mpc.shares.erasure import erase
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.conftest import Start
 from tests.integration.ceremonies.orders import Key
@@ -65,6 +66,20 @@ async def test_an_inventory_attests_no_key_before_its_activation(start: Start):
             check(parties, new, signed(held))
     await parties.hold(orders.activate(new, promises), new.signers)
     check(parties, new, signed(await inventories(parties)))
+
+
+async def test_an_erased_share_is_stated_without_proof(start: Start):
+    """So a restored control plane does not call it missing."""
+    parties = await start()
+    key = await parties.make_key(Key(EDDSA_ED25519, 2, NAMES[:3]))
+    await parties.hold(orders.archive(key.reference()), key.signers)
+    one = key.signers[0]
+    await erase(parties[one].pool, one, key.id, operator="ada", reason="moved to zurich")
+    held = await inventories(parties)
+    assert [each.key_id for each in held] == [key.id] * 3
+    erased = [each for each in held if each.holding is Holding.ERASED]
+    assert [each.attestation for each in erased] == [None]
+    assert len(signed(held)) == 2
 
 
 async def test_a_pending_set_and_a_repaired_share_are_stated_without_proof(start: Start):

@@ -510,6 +510,31 @@ async def test_a_share_that_waits_is_listed_without_proof(signers: Signers):
     assert f"{LIAR} was restored: let the control plane serve" in difference.todo
 
 
+async def test_a_share_that_its_operator_has_erased_is_not_missing(signers: Signers):
+    key_id, share_set_id = await signers.finished()
+    held = {name: [signers.held(name, key_id, share_set_id=share_set_id)] for name in SIGNERS}
+    [missing] = await signers.differences({**held, LIAR: []})
+    assert (missing.kind, missing.nodes) == (Kind.MISSING_KEY, (LIAR,))
+    erased = signers.held(LIAR, key_id).model_copy(
+        update={"attestation": None, "holding": Holding.ERASED}
+    )
+    assert await signers.differences({**held, LIAR: [erased]}) == []
+
+
+async def test_a_key_that_the_database_lacks_and_operators_have_erased_is_not_adopted(
+    signers: Signers,
+):
+    key_id = uuid4()
+    erased = signers.held(LIAR, key_id).model_copy(
+        update={"attestation": None, "holding": Holding.ERASED}
+    )
+    assert await signers.differences({LIAR: [erased]}) == []
+    said = {name: [signers.held(name, key_id)] for name in SIGNERS[1:]}
+    [difference] = await signers.differences({LIAR: [erased], **said})
+    assert difference.repair is None
+    assert f"The operators of {LIAR} have erased" in difference.todo
+
+
 @pytest.mark.parametrize("text", ["two", "two=2", "two=x:a,b", "two=1:a,b", "two=2:a,a", "=2:a,b"])
 def test_an_option_that_names_no_signer_group_is_refused(config: str, text: str):
     done = CliRunner().invoke(app, ["--config", config, "reconcile", "--signer-group", text])
