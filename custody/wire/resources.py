@@ -124,7 +124,8 @@ class Key(Answer):
     """The key that this key is a copy of: another signer group holds that one, with the same public
     key."""
     copies: tuple[UUID, ...] = ()
-    """Copies of this key, which other signer groups hold or will hold, oldest first."""
+    """Copies of this key, which other signer groups hold or will hold, oldest first.
+    GET /v1/keys/{key_id}/copies also has those that failed."""
 
     @model_validator(mode="after")
     def _has_a_public_key(self) -> Self:
@@ -162,6 +163,8 @@ class Wallet(Answer):
     """True if the private key of the wallet, or that of the root, came from the application."""
     archived_at: AwareDatetime | None = None
     """When the wallet's key was archived; null if it is not archived itself."""
+    copies: tuple[UUID, ...] = ()
+    """Copies of the wallet's key, with the same address, as in ``copies`` of the key."""
 
 
 class Signature(Answer):

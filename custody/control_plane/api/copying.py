@@ -1,4 +1,4 @@
-"""The route of copies: a key's signers hand it on to another signer group."""
+"""The routes of copies: a key's signers hand it on to another signer group."""
 
 from typing import Annotated
 from uuid import UUID
@@ -8,10 +8,10 @@ from pydantic import TypeAdapter
 
 from custody.control_plane.access.scopes import Scope
 from custody.control_plane.access.tokens import Caller
-from custody.control_plane.api.answers import WITH_BODY, body, problems
+from custody.control_plane.api.answers import WITH_BODY, answer, body, problems
 from custody.control_plane.api.authentication import Requires
 from custody.control_plane.api.request_signatures import SignatureHeader, check_key
-from custody.control_plane.api.requests import Posted, Wait, read_posted
+from custody.control_plane.api.requests import Cursor, Limit, Posted, Wait, read_posted
 from custody.control_plane.api.services import Services
 from custody.control_plane.api.submission import NewRequest, created, submit
 from custody.control_plane.jobs.queue import NewJob
@@ -20,9 +20,10 @@ from custody.control_plane.resources.archivals import require_unarchived
 from custody.control_plane.resources.external_ids import Settled
 from custody.control_plane.resources.key_rows import NewKey, key_row
 from custody.control_plane.resources.keys import reference_of
+from custody.control_plane.resources.pages import DEFAULT_LIMIT, PageRequest
 from custody.wire.algorithms import Algorithm, Store
 from custody.wire.requests import CopyKey
-from custody.wire.resources import Key
+from custody.wire.resources import Key, Page
 
 _COPY = TypeAdapter(CopyKey)
 _PROBLEMS = (
@@ -41,9 +42,10 @@ _PROBLEMS = (
 
 
 def router(services: Services) -> APIRouter:
-    """POST of copy."""
+    """POST of copy, GET of copies."""
     routes = APIRouter(prefix="/v1/keys/{key_id}", tags=["Keys"])
     creator = Annotated[Caller, Security(Requires(services.tokens, Scope.WALLETS))]
+    reader = Annotated[Caller, Security(Requires(services.tokens, Scope.READ))]
 
     @routes.post(
         "/copy",
@@ -80,6 +82,24 @@ def router(services: Services) -> APIRouter:
             return await services.keys.get(caller, settled.job_id)
 
         return await created(services, settled, read, wait, "/v1/keys")
+
+    @routes.get(
+        "/copies",
+        operation_id="list_copies",
+        summary="List a key's copies",
+        response_model=Page[Key],
+        responses=problems(Code.NOT_FOUND),
+    )
+    async def list_copies(
+        caller: reader, key_id: UUID, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    ) -> Response:
+        """Newest first, with the group and status of each. `GET /v1/keys/{id}` reads one of them.
+
+        Failed copies are among them. A copy that is archived is one that its group holds.
+        """
+        await services.keys.get(caller, key_id)
+        page = PageRequest(limit, cursor)
+        return answer(await services.keys.page(caller, {"copied_from": key_id}, page))
 
     return routes
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.copies import COPIES
 from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import KEY_METADATA
 from custody.control_plane.resources.pages import (
@@ -27,20 +28,23 @@ from custody.wire.jobs import Endpoint, KeyReference
 from custody.wire.metadata import UpdateMetadata
 from custody.wire.resources import Key, KeyStatus, Page
 
-_KEYS = """
+_KEYS = (
+    """
     SELECT keys.id, keys.application_id, keys.node_group, keys.store, keys.scheme, keys.curve,
         keys.network, keys.public_key, keys.protection, keys.attestations, keys.signer_group,
         keys.root_id, keys.path, keys.chain_code, keys.generation, keys.created_at,
         keys.imported, keys.archived_at, keys.copied_from, {metadata},
-        ARRAY(SELECT copy.id FROM keys copy WHERE copy.copied_from = keys.id
-            ORDER BY copy.created_at, copy.id) AS copies,
+        {copies} AS copies,
         (SELECT threshold FROM signer_groups WHERE name = keys.signer_group) AS threshold,
         (SELECT array_agg(signer ORDER BY share_index) FROM signer_group_members
             WHERE group_name = keys.signer_group) AS signers,
         jobs.endpoint, jobs.external_id, jobs.state, jobs.outcome, jobs.last_failure
     FROM keys /* joined */ JOIN jobs ON jobs.id = keys.id AND jobs.kind IN {kinds}
     WHERE keys.application_id = :application
-""".replace("{kinds}", MAKES_KEYS).replace("{metadata}", KEY_METADATA.selected)
+""".replace("{kinds}", MAKES_KEYS)
+    .replace("{metadata}", KEY_METADATA.selected)
+    .replace("{copies}", COPIES)
+)
 
 _KEY = _KEYS + "AND keys.id = :id"
 
@@ -54,6 +58,7 @@ _LISTING = Listing(
         "store": is_one_of("keys.store", Store),
         "states": in_states,
         "name": "keys.name = :name",
+        "copied_from": "keys.copied_from = :copied_from",
         "archived": is_archived,
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint IN ('{Endpoint.KEYS}', '{Endpoint.COPIES}')",

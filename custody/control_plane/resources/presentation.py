@@ -143,6 +143,7 @@ def wallet_of(row: Any, sees_details: bool) -> Wallet:
         created_at=row.created_at,
         imported=row.imported,
         archived_at=row.archived_at,
+        copies=row.copies,
     )
 
 

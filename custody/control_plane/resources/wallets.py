@@ -8,6 +8,7 @@ from uuid import UUID
 from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
+from custody.control_plane.resources.copies import COPIES
 from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import WALLET_METADATA
 from custody.control_plane.resources.pages import (
@@ -28,9 +29,11 @@ from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import AddWallet
 from custody.wire.resources import Key, Page, Wallet
 
-_WALLETS = """
+_WALLETS = (
+    """
     SELECT wallets.id, wallets.network, wallets.key_id, wallets.address, wallets.created_at,
         keys.store, keys.signer_group, keys.imported, keys.archived_at, {metadata},
+        {copies} AS copies,
         jobs.endpoint, jobs.state, jobs.outcome, jobs.last_failure,
         CASE WHEN wallets.network = keys.network AND keys.copied_from IS NULL
             THEN jobs.external_id END AS external_id
@@ -38,7 +41,10 @@ _WALLETS = """
     JOIN keys ON keys.id = wallets.key_id AND keys.application_id = wallets.application_id
     JOIN jobs ON jobs.id = wallets.key_id AND jobs.kind IN {kinds}
     WHERE wallets.application_id = :application
-""".replace("{kinds}", MAKES_KEYS).replace("{metadata}", WALLET_METADATA.selected)
+""".replace("{kinds}", MAKES_KEYS)
+    .replace("{metadata}", WALLET_METADATA.selected)
+    .replace("{copies}", COPIES)
+)
 
 _WALLET = _WALLETS + "AND wallets.id = :id"
 _WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id AND wallets.network = keys.network"

@@ -41,6 +41,7 @@ def routes(key: UUID) -> dict[tuple[str, str], Scope]:
         ("POST", f"{a_key}/refresh"): Scope.WALLETS,
         ("POST", f"{a_key}/repair"): Scope.WALLETS,
         ("POST", f"{a_key}/copy"): Scope.WALLETS,
+        ("GET", f"{a_key}/copies"): Scope.READ,
         ("GET", f"{a_key}/refreshes"): Scope.READ,
         ("GET", f"{a_key}/refreshes/{uuid4()}"): Scope.READ,
         ("GET", f"{a_key}/repairs"): Scope.READ,
