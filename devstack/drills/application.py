@@ -97,6 +97,19 @@ class Application:
         """Create a wallet of each main network and a bare key, all of store hsm."""
         return [*(self.make_wallet(network) for network in MAIN_NETWORKS), self.make_key()]
 
+    def moved(self, old: AcknowledgedKey, copy: Key) -> AcknowledgedKey:
+        """Sign for a wallet with a copy of its key from now on. Verify that its address stays."""
+        assert old.wallet is not None
+        with self.connect() as custody:
+            wallet = custody.get_wallet(old.wallet.id)
+        verify_wallet(wallet, copy)
+        if wallet.address != old.wallet.address:
+            raise NotVerified(f"{old.name} has another address now: {wallet.address}")
+        made = AcknowledgedKey(copy, wallet)
+        with self._lock:
+            self._keys = [made if each is old else each for each in self._keys]
+        return made
+
     def sign(
         self,
         acknowledged: AcknowledgedKey,
@@ -197,7 +210,7 @@ class Application:
                     return f"{acknowledged.name}: its key is another one now"
                 if acknowledged.wallet is not None:
                     wallet = custody.get_wallet(acknowledged.wallet.id)
-                    if wallet != acknowledged.wallet:
+                    if _lasting(wallet) != _lasting(acknowledged.wallet):
                         return f"{acknowledged.name}: the wallet is another one now"
                 self._sign(custody, acknowledged, "after the loss")
             except (CustodyError, NotVerified) as error:
@@ -213,9 +226,9 @@ class Application:
         return None if found == acknowledged else f"signature {acknowledged.id} is another one now"
 
 
-CHANGING = {"generation", "attestations"}
-"""Fields of a key that a refresh or a repair changes."""
+CHANGING = {"generation", "attestations", "archived_at", "copies"}
+"""Fields that a refresh, a repair, the archival or the copy of a key changes."""
 
 
-def _lasting(key: Key) -> dict[str, object]:
-    return key.model_dump(exclude=CHANGING)
+def _lasting(shown: Key | Wallet) -> dict[str, object]:
+    return shown.model_dump(exclude=CHANGING)
