@@ -41,6 +41,8 @@ def require_import_keys(
     found: dict[str, ImportKeyStatement] = {}
     for signed in job.evidence:
         name, said = open_statement(IMPORT_KEY_TYPE, signed, ImportKeyStatement, identities)
+        if name not in holders.signers:
+            raise Denied("bad_evidence", f"{name} is not a signer of the new group")
         right = ImportKeyStatement(
             import_id=job.request_id,
             application=said.application,
@@ -55,7 +57,7 @@ def require_import_keys(
             signers=list(holders.signers),
             node=name,
         )
-        if name not in holders.signers or said != right:
+        if said != right:
             raise Denied("bad_evidence", f"{name} has made an import key for something else")
         if said.application not in (None, signed_by):
             raise Denied("bad_evidence", f"{name} has made an import key for another application")

@@ -1,10 +1,16 @@
 """DKLs23's long ceremonies with a signer killed in the middle: the next attempt is another one."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
 import pytest
 
 from custody.client import ChangeStatus, Custody, Key, KeyStatus, SignatureStatus
 from custody.wire.algorithms import Store
+from devstack.signer import Signer
 from devstack.stack import Stack
+from tests.acceptance.conftest import raw_client
 from tests.faults.mpc.conftest import GROUP, SECONDS, nothing_is_left_over, rows
 from tests.faults.mpc.test_killed_signer import AlgorithmOf, die_at_each, make_key
 
@@ -73,3 +79,67 @@ def test_an_ecdsa_share_is_repaired_though_a_helper_is_killed(
     assert done.status is ChangeStatus.DONE, done.reason
     nothing_is_left_over(stack, key.id)
     assert signs(custody, key.id)
+
+
+OLD, NEW = ("signer-1", "signer-2"), ("signer-1", "signer-3")
+DEATHS_OF_COPY = {
+    "signer-2": [("DealShares", "handled"), ("DealShares", "committed")],
+    "signer-3": [
+        ("PrepareImport", "committed"),
+        ("CopyKey", "seal 3"),
+        ("CopyKey", "committed"),
+        ("Promise", "committed"),
+        ("ActivateKey", "handled"),
+    ],
+}
+"""Of the signer that is only in the old group, and of the one that is only in the new group."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", DEATHS_OF_COPY)
+def test_an_ecdsa_key_is_copied_though_a_signer_of_one_group_is_killed(
+    stack: Stack, custody: Custody, running: Callable[[str], Signer], tmp_path: Path, name: str
+):
+    for group, signers in (("old-pair", OLD), ("new-pair", NEW)):
+        custody.create_signer_group(group, list(signers), 2)
+    key = custody.create_key(
+        *AlgorithmOf["ECDSA"], Store.MPC, signer_group="old-pair", wait=SECONDS
+    )
+    made: list[UUID] = []
+
+    def begin() -> None:
+        with raw_client(stack) as api:
+            asked = api.post(f"/v1/keys/{key.id}/copy", json={"signer_group": "new-pair"})
+            assert asked.status_code == 201, asked.text
+            made.append(UUID(asked.json()["id"]))
+
+    die_at_each(running(name), tmp_path, DEATHS_OF_COPY[name], begin, lambda: None)
+    copy = custody.get_key(made[0], wait=SECONDS)
+    assert copy.status is KeyStatus.ACTIVE, copy.reason
+    assert (copy.public_key, copy.chain_code) == (key.public_key, key.chain_code)
+    in_use = set()
+    for signer in (stack.signers[each] for each in NEW):
+        states = rows(signer, "SELECT state, ceremony FROM shares WHERE key_id = %s", copy.id)
+        assert {state for state, _ in states} <= {"active", "discarded", "abandoned"}
+        in_use |= {ceremony for state, ceremony in states if state == "active"}
+        assert rows(signer, "SELECT FROM import_keys WHERE import_id = %s", copy.id) == []
+    assert len(in_use) == 1
+    assert rows(stack.signers["signer-2"], "SELECT FROM shares WHERE key_id = %s", copy.id) == []
+    assert signs(custody, copy.id)
+    assert signs(custody, key.id)
+
+
+@pytest.fixture
+def running(stack: Stack) -> Iterator[Callable[[str], Signer]]:
+    """Gives a signer by name, which runs as always at the test's end."""
+    given: list[Signer] = []
+
+    def give(name: str) -> Signer:
+        given.append(stack.signers[name])
+        return given[-1]
+
+    yield give
+    for signer in given:
+        signer.run_command = signer.command("run")
+        signer.kill()
+        signer.start()

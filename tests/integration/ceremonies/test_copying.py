@@ -35,10 +35,12 @@ from tests.integration.ceremonies.copying import (
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import NAMES, Parties, ended
 from tests.integration.ceremonies.test_inventory import inventories
+from tests.made_up_keys import made_up_key
 
 ONE, TWO, THREE, FOUR, FIVE = NAMES
 NEW_GROUP = (FIVE, ONE, FOUR, TWO, THREE)
 """Signers of the old group have another index here."""
+STRANGER = made_up_key(EDDSA_ED25519)
 ALGORITHMS = [ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1]
 
 
@@ -125,7 +127,7 @@ async def test_old_signers_deal_to_the_import_keys_of_all_new_signers_or_not_at_
         [changed(parties, said[0], import_id=uuid4()), *said[1:]],
         [changed(parties, said[0], threshold=2), *said[1:]],
         [changed(parties, said[0], node=ONE), *said[1:]],
-        [changed(parties, said[0], application=bytes(32)), *said[1:]],
+        [changed(parties, said[0], application=STRANGER), *said[1:]],
     ):
         assert await refusals(parties, key, new, wrong) == {"bad_evidence"}
     unusable = changed(parties, said[0], import_key=b"\xff" * len(statement(said[0]).import_key))
@@ -289,6 +291,23 @@ async def test_new_signers_take_dealings_only_of_signers_that_they_have_pinned(s
         await parties.hold(orders.copy_key(key, new, list(dealt.values())), [FOUR])
     )[FOUR]
     assert ended(outcome)[0] == "bad_evidence"
+
+
+async def test_new_signers_take_dealings_of_a_group_that_their_owner_has_pinned_whole(start):
+    """An old signer that does not deal counts too: of t dealers one must be honest."""
+    parties, key = await with_key(start)
+    new = orders.copy_of(key, 2, (FOUR, FIVE))
+    dealt = await dealings(parties, key, new)
+    await parties[FOUR].peers.remove(THREE)
+    order = orders.copy_key(key, new, list(dealt.values())).until(2)
+    assert ended((await parties.hold(order, [FOUR]))[FOUR]) == ("not_pinned", (THREE,))
+
+
+async def test_old_signers_deal_to_no_threshold_below_what_their_owner_wants(start):
+    parties = await start(5, min_threshold=3)
+    key = await parties.make_key(Key(EDDSA_ED25519, 3, NAMES[:3]))
+    new = orders.copy_of(key, 2, (FOUR, FIVE))
+    assert await refusals(parties, key, new, []) == {"threshold_too_low"}
 
 
 async def test_a_wallets_copy_keeps_its_network(start):
