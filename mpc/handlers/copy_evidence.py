@@ -35,8 +35,8 @@ def require_import_keys(
 ) -> dict[str, ImportKeyStatement]:
     """Return the import key of each signer of the new group. Raise Denied or Failed.
 
-    ``signed_by``: the application whose signature this signer has verified. A new signer that has
-    not pinned the application states none.
+    ``signed_by``: the application whose signature this signer has verified; None if it has not
+    pinned the application. A new signer that has not pinned it states none.
     """
     found: dict[str, ImportKeyStatement] = {}
     for signed in job.evidence:
@@ -59,7 +59,7 @@ def require_import_keys(
         )
         if said != right:
             raise Denied("bad_evidence", f"{name} has made an import key for something else")
-        if said.application not in (None, signed_by):
+        if signed_by is not None and said.application not in (None, signed_by):
             raise Denied("bad_evidence", f"{name} has made an import key for another application")
         if name in found:
             raise Denied("bad_evidence", f"{name} has stated two import keys")

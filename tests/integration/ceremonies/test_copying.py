@@ -35,12 +35,10 @@ from tests.integration.ceremonies.copying import (
 from tests.integration.ceremonies.orders import Key
 from tests.integration.ceremonies.parties import NAMES, Parties, ended
 from tests.integration.ceremonies.test_inventory import inventories
-from tests.made_up_keys import made_up_key
 
 ONE, TWO, THREE, FOUR, FIVE = NAMES
 NEW_GROUP = (FIVE, ONE, FOUR, TWO, THREE)
 """Signers of the old group have another index here."""
-STRANGER = made_up_key(EDDSA_ED25519)
 ALGORITHMS = [ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1]
 
 
@@ -127,7 +125,6 @@ async def test_old_signers_deal_to_the_import_keys_of_all_new_signers_or_not_at_
         [changed(parties, said[0], import_id=uuid4()), *said[1:]],
         [changed(parties, said[0], threshold=2), *said[1:]],
         [changed(parties, said[0], node=ONE), *said[1:]],
-        [changed(parties, said[0], application=STRANGER), *said[1:]],
     ):
         assert await refusals(parties, key, new, wrong) == {"bad_evidence"}
     unusable = changed(parties, said[0], import_key=b"\xff" * len(statement(said[0]).import_key))

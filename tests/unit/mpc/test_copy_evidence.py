@@ -83,7 +83,6 @@ WRONG_KEYS: dict[str, Sequence[SignedBytes]] = {
     "for another algorithm": [
         import_key(FOUR, scheme=Scheme.ECDSA, curve=Curve.SECP256K1), import_key(ONE),
     ],
-    "for another application": [import_key(FOUR, application=APPLICATION), import_key(ONE)],
     "a statement of another kind": [
         import_key(FOUR), KEYS[ONE].sign(DEALING_TYPE, import_key(ONE).payload),
     ],
@@ -96,6 +95,20 @@ def test_other_import_keys_are_not_believed(wrong: str):
     with pytest.raises(Denied) as refused:
         require_keys(*WRONG_KEYS[wrong])
     assert refused.value.code == "bad_evidence"
+
+
+def test_an_import_key_for_another_application_is_not_believed():
+    with pytest.raises(Denied, match="for another application"):
+        require_keys(
+            import_key(FOUR, application=APPLICATION),
+            import_key(ONE),
+            signed_by=KEYS[THREE].public_key,
+        )
+
+
+def test_an_old_signer_that_has_not_pinned_the_application_deals_to_new_ones_that_have():
+    stated = [import_key(name, application=APPLICATION) for name in NEW.signers]
+    assert require_keys(*stated, signed_by=None) == [FOUR, ONE]
 
 
 def test_a_new_signer_that_is_not_pinned_is_not_believed():
