@@ -56,6 +56,8 @@ async def test_the_new_group_signs_under_the_same_key_and_so_does_the_old_one(st
     await parties.sign(new, (FIVE, FOUR, THREE))  # parties.sign verifies with the public key
     await parties.sign(new, (ONE, FOUR, TWO))
     await parties.sign(key)
+    refreshed = await parties.refresh(new)
+    await parties.sign(refreshed, (FIVE, ONE, FOUR))
     for name in new.signers:  # the one-time keys are gone
         assert await parties[name].rows("SELECT FROM import_keys") == []
 
