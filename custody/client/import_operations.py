@@ -60,7 +60,7 @@ def import_key(
 ) -> Calls[Key]:
     """Import a private key as a bare key, and wait until it is Active. As for import_wallet.
 
-    Raises NotAttested, and the errors of create_key.
+    Raises BadPrivateKey, NotAttested, and the errors of create_key.
     """
     imported = yield from _sealed(private_key, store, signer_group, allow_host, wait)
     scheme, curve = private_key.algorithm
@@ -84,6 +84,8 @@ def _sealed(
     key: PrivateKey, store: Store, signer_group: str | None, allow_host: bool, wait: float
 ) -> Calls[ImportedKey]:
     """Ask for an import, and encrypt the key to it. The client has checked the statements then."""
+    if store is Store.HSM:
+        key.require_form_for_hsm()
     scheme, curve = key.algorithm
     body = CreateImport(
         scheme=scheme,

@@ -6,6 +6,7 @@ from embit.ec import PrivateKey as EmbitPrivateKey
 
 from custody.client.importing.curves import GROUP_ORDER, SECRET_SIZE, public_key_of, scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
+from custody.client.importing.points import multiple_of_base
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     SCHNORR_SECP256K1,
@@ -30,31 +31,55 @@ class PrivateKey:
     significant byte first. ``networks``: the networks that the key's format names; None if it
     names none. ``chain_code``: 32 bytes of BIP-32, where the application has one for this key.
     A Schnorr key is an output key: it has been tweaked, or never will be. Its point has an even y.
+    ``is_seedless``: of an Ed25519 key that signers have made. Its ``secret`` is the scalar, most
+    significant byte first, and nobody knows a seed that leads to it.
 
     Raises BadPrivateKey for a secret of another size, for 0 and for a number that is not below the
-    order of the curve.
+    order of the curve, and ValueError for another curve's key without a seed.
     """
 
     algorithm: Algorithm
     secret: bytes = field(repr=False)
     networks: frozenset[Network] | None = None
     chain_code: bytes | None = field(default=None, repr=False)
+    is_seedless: bool = False
     public_key: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        _check_secret(self.algorithm.curve, self.secret)
+        if self.is_seedless and self.algorithm.curve is not Curve.ED25519:
+            raise ValueError(f"keys of {self.algorithm} never have a seed")
+        _check_secret(self.algorithm.curve, self.secret, is_seed=self._is_seed)
         if self.chain_code is not None and len(self.chain_code) != CHAIN_CODE_SIZE:
             raise BadPrivateKey(KeyFault.WRONG_SIZE, "a chain code has 32 bytes, this one has not")
         if self.algorithm == SCHNORR_SECP256K1:
             object.__setattr__(self, "secret", _with_even_y(self.secret))
-        object.__setattr__(self, "public_key", public_key_of(self.algorithm, self.secret))
+        object.__setattr__(self, "public_key", self._computed_public_key())
 
     @property
     def scalar(self) -> int:
         """Return the number that signs: modulo the order of the group, from 1. It is secret."""
-        if self.algorithm.curve is Curve.ED25519:
-            return scalar_of_seed(self.secret)
-        return int.from_bytes(self.secret)
+        return scalar_of_seed(self.secret) if self._is_seed else int.from_bytes(self.secret)
+
+    @property
+    def _is_seed(self) -> bool:
+        return self.algorithm.curve is Curve.ED25519 and not self.is_seedless
+
+    def _computed_public_key(self) -> bytes:
+        if self.is_seedless:
+            return multiple_of_base(Curve.ED25519, self.scalar)
+        return public_key_of(self.algorithm, self.secret)
+
+    def require_form_for_hsm(self) -> None:
+        """Raise BadPrivateKey for a key that an HSM cannot take in: an Ed25519 key without a seed.
+
+        PKCS#8 has the seed (RFC 8410, section 7), and so does CKA_VALUE in SoftHSM.
+        """
+        if self.is_seedless:
+            raise BadPrivateKey(
+                KeyFault.UNSUPPORTED,
+                "an HSM takes the seed of an Ed25519 key, and this key is a scalar without a seed: "
+                "import it to a signer group (store mpc)",
+            )
 
     def require_public_key(self, expected: bytes) -> None:
         """Raise BadPrivateKey unless ``expected`` is this key's public key."""
@@ -114,12 +139,12 @@ def networks_of(family: Network) -> frozenset[Network]:
     return frozenset(each for each in Network if each.family is family)
 
 
-def _check_secret(curve: Curve, secret: bytes) -> None:
+def _check_secret(curve: Curve, secret: bytes, *, is_seed: bool) -> None:
     if len(secret) != SECRET_SIZE:
         raise BadPrivateKey(
             KeyFault.WRONG_SIZE, f"a private key has {SECRET_SIZE} bytes, not {len(secret)}"
         )
-    if curve is Curve.ED25519:
+    if is_seed:
         return  # RFC 8032, section 5.1.5: any 32 bytes are a seed
     scalar = int.from_bytes(secret)
     if scalar == 0:

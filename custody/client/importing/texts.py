@@ -1,10 +1,11 @@
-"""Private keys as text: hex, Bitcoin's WIF and Solana's keypairs."""
+"""Private keys as text: hex, Bitcoin's WIF and descriptors, and Solana's keypairs."""
 
 import binascii
 import hashlib
 import re
 
 from embit import base58
+from embit.descriptor.checksum import add_checksum
 
 from custody.client.importing.curves import SECRET_SIZE
 from custody.client.importing.faults import BadPrivateKey, KeyFault
@@ -13,6 +14,7 @@ from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
     EDDSA_ED25519,
+    SCHNORR_SECP256K1,
     Curve,
     Network,
 )
@@ -33,7 +35,10 @@ CHECKSUM_SIZE = 4
 MAX_BASE58 = 128
 """In characters. A keypair has 88; the time to decode grows with the square."""
 KEYPAIR_SIZE = 2 * SECRET_SIZE
+DESCRIPTOR_ALGORITHM = {"wpkh": ECDSA_SECP256K1, "rawtr": SCHNORR_SECP256K1}
+"""By the function. The key of rawtr is an output key, which is never tweaked."""
 _HEX = re.compile(r"(?:0x)?([0-9a-fA-F]*)", re.ASCII)
+_DESCRIPTOR = re.compile(r"(([a-z]+)\(([0-9a-zA-Z]+)\))#[0-9a-z]{8}", re.ASCII)
 
 
 def ascii_text(data: bytes) -> str:
@@ -46,6 +51,15 @@ def ascii_text(data: bytes) -> str:
 
 def read_hex(data: bytes, curve: Curve) -> PrivateKey:
     """Return the key of 64 hex digits, after 0x or not: a scalar, or Ed25519's seed."""
+    return PrivateKey(HEX_ALGORITHM[curve], _unhexed(data))
+
+
+def read_ed25519_scalar(data: bytes) -> PrivateKey:
+    """Return the key of 64 hex digits of a scalar, as mpc-recover writes an Ed25519 key."""
+    return PrivateKey(EDDSA_ED25519, _unhexed(data), is_seedless=True)
+
+
+def _unhexed(data: bytes) -> bytes:
     found = _HEX.fullmatch(ascii_text(data))
     if found is None:
         raise BadPrivateKey(KeyFault.BAD_FORMAT, "the text has characters that are not hex digits")
@@ -56,7 +70,7 @@ def read_hex(data: bytes, curve: Curve) -> PrivateKey:
             f"a private key has 64 hex digits (32 bytes), this text has {len(digits)}: leading "
             "zeros are part of the key, and a public key or a keypair has more digits",
         )
-    return PrivateKey(HEX_ALGORITHM[curve], binascii.unhexlify(digits))
+    return binascii.unhexlify(digits)
 
 
 def read_wif(data: bytes) -> PrivateKey:
@@ -86,6 +100,26 @@ def read_wif(data: bytes) -> PrivateKey:
             "the last byte is not 1: it names a type of address (BIP-178), or an unknown form",
         )
     return PrivateKey(ECDSA_SECP256K1, secret, networks)
+
+
+def read_descriptor(data: bytes) -> PrivateKey:
+    """Return the key of ``wpkh(WIF)`` or ``rawtr(WIF)`` with its checksum (BIP-380, BIP-382)."""
+    text = ascii_text(data)
+    found = _DESCRIPTOR.fullmatch(text)
+    if found is None:
+        raise BadPrivateKey(
+            KeyFault.BAD_FORMAT,
+            "the text is not a function of one private key as WIF, with # and a checksum",
+        )
+    content, function, wif = found.groups()
+    if add_checksum(content) != text:
+        raise _bad_checksum()
+    if function not in DESCRIPTOR_ALGORITHM:
+        raise BadPrivateKey(
+            KeyFault.UNSUPPORTED, "the descriptor is of another function than wpkh or rawtr"
+        )
+    key = read_wif(wif.encode())
+    return PrivateKey(DESCRIPTOR_ALGORITHM[function], key.secret, key.networks)
 
 
 def read_solana(data: bytes) -> PrivateKey:
@@ -136,7 +170,11 @@ def _checked(decoded: bytes) -> bytes:
     payload, checksum = decoded[:-CHECKSUM_SIZE], decoded[-CHECKSUM_SIZE:]
     digest = hashlib.sha256(hashlib.sha256(payload).digest()).digest()
     if not payload or digest[:CHECKSUM_SIZE] != checksum:
-        raise BadPrivateKey(
-            KeyFault.BAD_CHECKSUM, "the checksum is wrong: a character was changed or left out"
-        )
+        raise _bad_checksum()
     return payload
+
+
+def _bad_checksum() -> BadPrivateKey:
+    return BadPrivateKey(
+        KeyFault.BAD_CHECKSUM, "the checksum is wrong: a character was changed or left out"
+    )

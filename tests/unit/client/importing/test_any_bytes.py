@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from embit.descriptor.checksum import add_checksum
 from eth_keyfile.keyfile import create_keyfile_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,12 +23,17 @@ from tests.unit.client.importing.test_pkcs8 import (
     version_2,
 )
 
+WIF = "KwdMAjGmerYanjeui5SHS7JkmpZvVipYvB2LJGU1ZxJwYvP98617"
 SECRET = bytes(31) + b"\7"
 KEYS = [PrivateKey(algorithm, SECRET) for algorithm in HSM_ALGORITHMS]
 PLAIN = [encode_pkcs8(key) for key in KEYS]
 GOOD = {
     KeyFormat.HEX: [SECRET.hex().encode()],
-    KeyFormat.WIF: [b"KwdMAjGmerYanjeui5SHS7JkmpZvVipYvB2LJGU1ZxJwYvP98617"],
+    KeyFormat.ED25519_SCALAR: [SECRET.hex().encode()],
+    KeyFormat.WIF: [WIF.encode()],
+    KeyFormat.DESCRIPTOR: [
+        add_checksum(f"{function}({WIF})").encode() for function in ("wpkh", "rawtr")
+    ],
     KeyFormat.SOLANA: [
         str(Keypair.from_seed(SECRET)).encode(),
         Keypair.from_seed(SECRET).to_json().encode(),
@@ -56,6 +62,10 @@ def try_to_read(data: bytes, form: KeyFormat, password: str | None = None) -> No
 @given(st.binary(max_size=200), formats)
 def test_any_bytes(data, form):
     try_to_read(data, form)
+
+
+def test_there_is_an_example_of_each_format():
+    assert set(GOOD) == set(KeyFormat)
 
 
 @pytest.mark.parametrize("form", GOOD)

@@ -47,6 +47,7 @@ KEYS = {
     ),
     "bare schnorr": ecdsa(7).for_algorithm(SCHNORR_SECP256K1),
     "pkcs8 of ed25519": read_private_key(ED25519_PEM, KeyFormat.PKCS8),
+    "ed25519 without a seed": PrivateKey(EDDSA_ED25519, (7).to_bytes(32), is_seedless=True),
     "seed of zeros": PrivateKey(EDDSA_ED25519, bytes(32)),
     "leading zeros": ecdsa(2**240 + 7),
     "n - 1": ecdsa(N - 1),

@@ -1,4 +1,5 @@
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from mpc.recover import opening
 from mpc.recover_cli import app
+from tests.unit.mpc.layer4.share_copies import KEY_ID
 from tests.unit.mpc.recover.bucket import write_key_file
 
 
@@ -51,5 +53,26 @@ def inspected(command: Command) -> Callable[[], tuple[int, dict[str, Any]]]:
     def run() -> tuple[int, dict[str, Any]]:
         done = command("inspect", "--json")
         return done.exit_code, json.loads(done.stdout)
+
+    return run
+
+
+Written = Callable[..., str]
+
+
+@pytest.fixture
+def written(command: Command, tmp_path: Path) -> Written:
+    """Recover the key in a form, and return what was written."""
+
+    def run(form: str, *words: str, answers: str | None = None) -> str:
+        output = tmp_path / f"recovered-{form}"
+        done = command(
+            "recover", str(KEY_ID), "--form", form, "--output", str(output), *words, answers=answers
+        )
+        assert done.exit_code == 0, done.output
+        assert stat.S_IMODE(output.stat().st_mode) == 0o600
+        content = output.read_text()
+        assert content.strip() not in done.output
+        return content
 
     return run

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import stat
 
 import pytest
 from buidl.ecc import PrivateKey as BuidlPrivateKey
@@ -23,24 +22,6 @@ from tests.unit.mpc.recover.bucket import write_copies
 
 PASSPHRASE = "correct horse"
 TWICE = f"{PASSPHRASE}\n{PASSPHRASE}\n"
-
-
-@pytest.fixture
-def written(command, tmp_path):
-    """Recover the key in a form, and return what was written."""
-
-    def run(form, *words, answers=None):
-        output = tmp_path / f"recovered-{form}"
-        done = command(
-            "recover", str(KEY_ID), "--form", form, "--output", str(output), *words, answers=answers
-        )
-        assert done.exit_code == 0, done.output
-        assert stat.S_IMODE(output.stat().st_mode) == 0o600
-        content = output.read_text()
-        assert content.strip() not in done.output
-        return content
-
-    return run
 
 
 def public_key_of(protocol: str, scalar: int) -> bytes:
