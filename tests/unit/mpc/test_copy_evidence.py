@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from custody.node.errors import Denied, Failed
-from custody.wire.algorithms import EDDSA_ED25519, Curve, Protection, Scheme
+from custody.wire.algorithms import EDDSA_ED25519, Curve, Network, Protection, Scheme
 from custody.wire.dealings import Dealing
 from custody.wire.hybrid_keys import HybridPrivateKey
 from custody.wire.imports import ImportKeyStatement, Wrapping
@@ -138,6 +138,7 @@ def dealing(signer: str, by: str | None = None, **changes: Any) -> SignedBytes:
         "protocol": Protocol.FROST_ED25519,
         "public_key": PUBLIC_KEY,
         "chain_code": None,
+        "network": None,
         "imported": False,
         "dealt_by": {"group": "treasury", "threshold": 2, "signers": OLD.signers},
         "verifying_shares": (b"\x01", b"\x02", b"\x03"),
@@ -171,6 +172,7 @@ def test_the_dealings_of_a_quorum_are_believed():
 OTHER_FACTS: dict[str, dict[str, Any]] = {
     "key": {"key_id": uuid4()},
     "copy": {"copy_id": uuid4()},
+    "network": {"network": Network.ETHEREUM},
     "protocol": {"protocol": Protocol.FROST_SECP256K1_TR, "public_key": bytes([2]) * 32},
     "public key": {"public_key": made_up_key(EDDSA_ED25519, 7)},
     "group": {"holders": {"group": "other", "threshold": 2, "signers": NEW.signers}},
