@@ -175,7 +175,7 @@ def import_job(import_id: UUID, algorithm: Algorithm = ECDSA_SECP256K1) -> Job:
     return job_around(request, id=key.id, kind=kind, endpoint=Endpoint.KEYS, key=key)
 
 
-@pytest.mark.parametrize("signed_by", [OTHER, None])
+@pytest.mark.parametrize("signed_by", [OTHER, None], ids=["another application", "nobody"])
 async def test_a_key_is_imported_only_for_the_application_that_asked_for_the_import(
     pool: Pool, rows: ImportRows, signed_by: bytes | None
 ):
