@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from custody.node.archivals import (
     Archivals,
     ChangedBy,
@@ -20,6 +18,7 @@ from custody.node.archivals import (
 )
 from custody.node.errors import Denied
 from custody.node.handlers import Handled, Handler, Work
+from custody.node.signed_requests import read_request
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import NothingMade
 from custody.wire.requests import ArchiveKey as ArchiveRequest
@@ -72,12 +71,7 @@ def _require_request(
 ) -> None:
     if job.endpoint is not endpoint:
         raise Denied("malformed_job", f"a {job.kind} job has no request to {job.endpoint.value}")
-    try:
-        model.model_validate_json(job.request)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
+    read_request(job, model.model_validate_json)
 
 
 async def _changed(archivals: Archivals, job: Job, *, is_archived: bool) -> Handled:

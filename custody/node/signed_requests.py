@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -21,6 +21,8 @@ from custody.wire.strict_json import NotStrictJson, parse_json
 
 WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS, Endpoint.IMPORTS)
 GROUPS_OF_A_COPY = ("threshold", "signers", "held_by")
+
+AnyRequest = TypeVar("AnyRequest")
 
 
 class Binding(BaseModel):
@@ -40,14 +42,22 @@ class Binding(BaseModel):
     held_by: object = None
 
 
-def read_binding(job: Job) -> Binding:
-    """Parse the fields that bind the request. Raise Denied if one is missing or invalid."""
+def read_request(job: Job, parse: Callable[[bytes], AnyRequest]) -> AnyRequest:
+    """Return the application's request in a job, as ``parse`` reads it.
+
+    Raises Denied if ``parse`` raises pydantic's ValidationError.
+    """
     try:
-        return Binding.model_validate_json(job.request)
+        return parse(job.request)
     except ValidationError as error:
         raise Denied(
             "malformed_request", f"the request has {error.error_count()} malformed fields"
         ) from None
+
+
+def read_binding(job: Job) -> Binding:
+    """Parse the fields that bind the request. Raise Denied if one is missing or invalid."""
+    return read_request(job, Binding.model_validate_json)
 
 
 def require_one_meaning(job: Job) -> None:

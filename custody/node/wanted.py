@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from custody.node.errors import Denied
 from custody.node.handlers import Work
-from custody.node.signed_requests import read_binding
+from custody.node.signed_requests import read_binding, read_request
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.digests import NotSignable, digest_of
 from custody.wire.imports import ImportedKey
@@ -43,16 +41,11 @@ def wanted_key(job: Job) -> WantedKey:
         raise Denied("malformed_job", f"the key of a {job.kind} job has no public key")
     if job.request_id != job.key.id:
         raise Denied("malformed_job", "the request for a new key has the id of that key")
-    try:
-        body: CreateWallet | CreateKey
-        if job.endpoint is Endpoint.WALLETS:
-            body = CreateWallet.model_validate_json(job.request)
-        else:
-            body = CreateKey.model_validate_json(job.request)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
+    body: CreateWallet | CreateKey
+    if job.endpoint is Endpoint.WALLETS:
+        body = read_request(job, CreateWallet.model_validate_json)
+    else:
+        body = read_request(job, CreateKey.model_validate_json)
     network = body.network if isinstance(body, CreateWallet) else None
     if (body.algorithm, network) != (job.key.algorithm, job.key.network):
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
@@ -68,12 +61,7 @@ def wanted_import(job: Job) -> CreateImport:
         raise Denied("malformed_job", "the key of a PrepareImport job has no public key or network")
     if job.endpoint is not Endpoint.IMPORTS or job.request_id != job.key.id:
         raise Denied("malformed_job", "a PrepareImport job has a request for that import")
-    try:
-        body = CreateImport.model_validate_json(job.request)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
+    body = read_request(job, CreateImport.model_validate_json)
     if body.algorithm != job.key.algorithm:
         raise Denied("request_mismatch", "the job is not for the key that the request asks for")
     return body
@@ -99,12 +87,7 @@ def wanted_copy(job: Job) -> WantedCopy:
         raise Denied("malformed_job", "the request for a copy has the id of the new key")
     if job.key.public_key is None or job.key.path:
         raise Denied("malformed_job", "a copy is made of a root key, whose public key is known")
-    try:
-        body = CopyKey.model_validate_json(job.request)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
+    body = read_request(job, CopyKey.model_validate_json)
     if not body.allows(holders):
         raise Denied("request_mismatch", "the job is not for the group that was asked for")
     return WantedCopy(holders, body.held_by)
@@ -127,15 +110,10 @@ def wanted_signature(job: Job) -> tuple[SignRequest, bytes | None]:
     """Return the request and its digest. Raise Denied if they do not fit the key."""
     if job.endpoint is not Endpoint.SIGNATURES:
         raise Denied("malformed_job", f"a Sign job has no request to {job.endpoint.value}")
+    request, key = read_request(job, CREATE_SIGNATURE.validate_json), job.key
     try:
-        request = CREATE_SIGNATURE.validate_json(job.request)
-        key = job.key
         require_signable(request, key.algorithm, key.network, key.public_key)
         return request, digest_of(request, key.algorithm, key.network, key.public_key)
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
     except NotSignable as error:
         raise Denied("not_signable", str(error)) from None
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import ValidationError
-
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
+from custody.node.signed_requests import read_request
 from custody.node.stored_key import require_same_key
 from custody.wire import requests
 from custody.wire.jobs import Endpoint, Job
@@ -142,17 +141,12 @@ def _require_request(job: Job) -> str | None:
 
     Raises Denied for a request of anything else.
     """
-    try:
-        match job.endpoint:
-            case Endpoint.REFRESHES:
-                requests.RefreshKey.model_validate_json(job.request)
-                return None
-            case Endpoint.REPAIRS:
-                return requests.RepairShare.model_validate_json(job.request).signer
-    except ValidationError as error:
-        raise Denied(
-            "malformed_request", f"the request has {error.error_count()} malformed fields"
-        ) from None
+    match job.endpoint:
+        case Endpoint.REFRESHES:
+            read_request(job, requests.RefreshKey.model_validate_json)
+            return None
+        case Endpoint.REPAIRS:
+            return read_request(job, requests.RepairShare.model_validate_json).signer
     raise Denied("malformed_job", f"a {job.kind} job has no request to {job.endpoint.value}")
 
 
