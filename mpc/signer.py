@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from custody.database.pool import Pool
+from custody.node.applications import Applications
 from custody.node.archivals import Archivals
 from custody.node.archiving import archiving_handlers
 from custody.node.audited_changes import AuditedChanges
@@ -202,7 +203,11 @@ def handlers(
         JobKind.GENERATE_KEY.value: GenerateKey(admission, ceremonies, preparation),
         JobKind.IMPORT_KEY.value: ImportKey(admission, ceremonies, preparation, import_keys),
         JobKind.DEAL_SHARES.value: DealShares(
-            admission, shares, signer, settings.quorum.min_unsigned_copy_threshold
+            admission,
+            shares,
+            signer,
+            Applications(database),
+            settings.quorum.min_unsigned_copy_threshold,
         ),
         JobKind.COPY_KEY.value: CopyKey(admission, ceremonies, preparation, import_keys),
         JobKind.PROVE_KEY.value: ProveKey(admission, shares, signing),

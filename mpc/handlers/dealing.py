@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from custody.node.applications import Applications
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
@@ -19,7 +20,7 @@ from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Job, KeyHolders
 from custody.wire.outcomes import DealtShares
-from custody.wire.signed_bytes import DEALING_TYPE, SigningKey
+from custody.wire.signed_bytes import DEALING_TYPE, SigningKey, signing_key_id
 from mpc._native import LocalMisuse, deal
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.tickets import Quorum, require_signers
@@ -34,7 +35,8 @@ class DealShares:
     """Seals one sub-share to the import key of each new signer, and signs what it has dealt.
 
     The owner's locks decide as about a signature. The new signers are pinned on this host. If a
-    pinned application has signed the request, they are exactly the group that it names. Otherwise
+    pinned application has signed the request, they are exactly the group that it names, and the key
+    was not made for another application that is pinned here. Otherwise
     the control plane has chosen them. Then their threshold is not below the key's, so that as many
     signers are needed to learn the key as before.
 
@@ -47,6 +49,7 @@ class DealShares:
     admission: Admission
     shares: Shares
     signer: SigningKey
+    applications: Applications
     min_unsigned_threshold: int | None = None
 
     async def handle(self, work: Work) -> Handled:
@@ -61,6 +64,8 @@ class DealShares:
         require_old_group(stored, wanted.held_by)
         if work.signed_by is None:
             require_threshold(holders, self.min_unsigned_threshold or stored.threshold)
+        else:
+            await self._require_application(stored, work.signed_by)
         import_keys = require_import_keys(
             job, holders, work.signed_by, quorum.identities, datetime.now(UTC)
         )
@@ -75,6 +80,23 @@ class DealShares:
                 "group": holders.group,
             },
         )
+
+    async def _require_application(self, stored: StoredShare, signed_by: bytes) -> None:
+        """Raise Denied if the key was made for another application that is pinned here.
+
+        A key that is not pinned any more may have been replaced by the one that signs now.
+        """
+        owner = None if stored.made_for is None else stored.made_for.application
+        if owner is None or owner == signed_by:
+            return
+        found = await self.applications.find(signing_key_id(owner))
+        if found is not None:
+            raise Denied(
+                "wrong_application",
+                f"the key was made for the application {found.name!r}, which is pinned here, and "
+                "another one has signed the request for a copy. If it has replaced the signing key "
+                f"of {found.name!r}: mpc-signer apps remove {found.name}",
+            )
 
     async def _share_in_use(self, job: Job) -> StoredShare:
         """Return the share of the set that the job names. Raise Failed for any other."""

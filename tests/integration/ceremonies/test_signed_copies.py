@@ -4,27 +4,40 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from custody.node.applications import Applications
 from custody.wire.algorithms import EDDSA_ED25519, Store
 from custody.wire.dealings import Dealing
 from custody.wire.jobs import Endpoint
-from custody.wire.outcomes import Outcome, PreparedShare
+from custody.wire.outcomes import DealtShares, Outcome, PreparedShare
 from custody.wire.requests import CopyKey
-from custody.wire.signed_bytes import DEALING_TYPE, DetachedSignature, SignedBytes
+from custody.wire.signed_bytes import DEALING_TYPE, DetachedSignature, SignedBytes, SigningKey
 from custody.wire.signed_requests import payload_type
 from custody.wire.statements import Confirmation
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.copying import dealing_of, statement_of
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties, ended
-from tests.integration.ceremonies.test_made_for import APPLICATION, pin_application
+from tests.integration.ceremonies.test_made_for import APPLICATION, pin_application, wanted
 
 ONE, TWO, _, _, _ = NAMES
+OTHER = SigningKey(Ed25519PrivateKey.generate())
+"""The signing key of another application."""
 
 
 class SignedCopy:
     """A copy as an application has signed it; its signers have pinned the application."""
 
-    def __init__(self, parties: Parties, key: Key, new: Key, **changes: Any) -> None:
+    def __init__(
+        self,
+        parties: Parties,
+        key: Key,
+        new: Key,
+        application: SigningKey = APPLICATION,
+        **changes: Any,
+    ) -> None:
         self._parties, self.key, self.new = parties, key, new
         fields: dict[str, Any] = {
             "key_id": key.id,
@@ -37,7 +50,7 @@ class SignedCopy:
             "held_by": orders.holders_of(key),
         }
         body = CopyKey(**fields | changes).model_dump_json(exclude_none=True).encode()
-        made = APPLICATION.sign(payload_type(Endpoint.COPIES), body)
+        made = application.sign(payload_type(Endpoint.COPIES), body)
         signature = DetachedSignature(signature=made.signature, signing_key_id=made.signing_key_id)
         self._request = {"request": body, "request_signature": signature}
 
@@ -109,3 +122,35 @@ async def test_a_signed_request_that_leaves_a_group_open_is_denied(start):
     for name in ("threshold", "signers", "held_by"):
         for outcome in (await SignedCopy(parties, key, new, **{name: None}).prepare()).values():
             assert ended(outcome)[0] == "unbound_request"
+
+
+async def pin_other(parties: Parties) -> None:
+    for name in NAMES[:3]:
+        await Applications(parties[name].pool).add("bank", OTHER.public_key)
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+async def test_an_old_signer_deals_a_key_to_its_own_application_alone(start, is_pinned: bool):
+    """Unless that application is not pinned any more: its key may have been replaced."""
+    parties = await start(3)
+    await pin_application(parties)
+    await pin_other(parties)
+    key = Key(EDDSA_ED25519, 3, NAMES[:3])
+    order = wanted(key)
+    key = await parties.take_into_use(key, order, await parties.prepare(order))
+    new = orders.copy_of(key, 2, (ONE, TWO))
+    if not is_pinned:
+        for name in key.quorum:
+            assert await Applications(parties[name].pool).remove("shop")
+    for outcome in (await SignedCopy(parties, key, new, OTHER).deal()).values():
+        if is_pinned:
+            assert ended(outcome)[0] == "wrong_application"
+        else:
+            assert isinstance(outcome.result, DealtShares), outcome
+
+
+async def test_an_old_signer_deals_a_key_that_no_application_has_asked_for(start):
+    parties, key, new = await with_application(start)
+    await pin_other(parties)
+    for outcome in (await SignedCopy(parties, key, new, OTHER).deal()).values():
+        assert isinstance(outcome.result, DealtShares), outcome
