@@ -21,7 +21,7 @@ from hsm_driver.backup_warnings import backup_check
 from hsm_driver.driver import open_hsm
 from hsm_driver.import_keys import ImportRows
 from hsm_driver.import_sweep import over_at
-from hsm_driver.key_rotation import rotation_check
+from hsm_driver.key_rotation import older_keys_check, rotation_check
 from hsm_driver.known_keys import known_keys
 from hsm_driver.settings import DriverSettings, hsm_settings, other_tokens
 from hsm_driver.vault import Vault
@@ -78,6 +78,9 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             yield await backup_check(database)
             name = "master key age"
             yield await rotation_check(database, settings.hsm)
+            name = "keys under older master keys"
+            if (older := await older_keys_check(database)) is not None:
+                yield older
             name = "keys and master keys"
             for check in await _weak_keys(database, weak):
                 yield check

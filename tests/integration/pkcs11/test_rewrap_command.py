@@ -251,10 +251,13 @@ async def test_a_weaker_retired_master_key_keeps_no_new_one_from_being_adopted(g
     again = await call(group.config, "master-key", "adopt", "custody/1", "--yes")
     assert again.exit_code == 1
     assert "--accept-weaker" in again.stderr
+    under_older = "UPDATE wrapped_keys SET master_key = 'custody/2' WHERE key_id = :id"
+    await group.pool.rows(under_older, {"id": next(iter(group.keys))})
     doctor = await done(group.config, "doctor", "--json", exit_code=1)  # no control plane
     checks = {check["name"]: check for check in doctor}
     assert checks["rewrap from custody/1"]["detail"].startswith("works")
     assert "custody-host/1, custody/1" in checks["retired master keys"]["detail"]
+    assert "hsm-driver master-key rewrap" in checks["keys under older master keys"]["detail"]
 
 
 async def test_a_key_that_is_not_usable_under_the_new_master_key_changes_nothing(
