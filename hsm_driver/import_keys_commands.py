@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -13,8 +13,13 @@ from custody.runtime.console import application as new_application
 from custody.runtime.errors import OperatorError
 
 if TYPE_CHECKING:
+    from custody.database.connection import Connection
+    from custody.database.pool import Pool
     from custody.pkcs11.settings import HsmSettings
     from hsm_driver.settings import DriverSettings
+
+DELETED = "DeleteImportKey"
+"""The kind of the audit record of an import key that an operator destroys."""
 
 
 def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer.Typer:
@@ -41,7 +46,10 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         import_id: Annotated[list[UUID] | None, typer.Argument(help="Ids of imports.")] = None,
         every: Annotated[bool, typer.Option("--all", help="All import keys.")] = False,
     ) -> None:
-        """Destroy import keys. An application that waits for one imports its key again."""
+        """Destroy import keys. An application that waits for one imports its key again.
+
+        The audit chain gets a record of each before it is destroyed.
+        """
         import asyncio
 
         with operator_errors():
@@ -49,18 +57,7 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
                 raise OperatorError(
                     "which import keys?", "Give ids as `import-keys list` shows them, or --all."
                 )
-            tokens = _tokens(settings_of(context))
-            before = asyncio.run(_on_each_token(tokens, None))
-            chosen = set(import_id or (each for ids in before.values() for each in ids))
-            left = asyncio.run(_on_each_token(tokens, sorted(chosen)))
-            kept = sorted(chosen & {each for ids in left.values() for each in ids})
-            if kept:
-                raise OperatorError(
-                    f"the token keeps the import keys {', '.join(map(str, kept))}",
-                    "Delete the objects with the vendor's tool: the ends of their labels are "
-                    "-import.",
-                )
-        number = len(chosen & {each for ids in before.values() for each in ids})
+            number = asyncio.run(_delete(settings_of(context), set(import_id or ())))
         out.print(f"destroyed the keys of {number} imports")
 
     return app
@@ -70,6 +67,43 @@ def _tokens(settings: DriverSettings) -> list[HsmSettings]:
     from hsm_driver.settings import hsm_settings, other_tokens
 
     return [hsm_settings(settings, workers=1), *other_tokens(settings)]
+
+
+async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
+    """Destroy the import keys of these imports, or all if none is named. Return their number."""
+    from custody.node.connections import open_database
+
+    tokens = _tokens(settings)
+    present = {each for ids in (await _on_each_token(tokens, None)).values() for each in ids}
+    chosen = sorted(present & wanted if wanted else present)
+    if not chosen:
+        return 0
+    async with open_database(settings) as database:
+        await _record(database, settings.node.id, chosen)
+    left = await _on_each_token(tokens, chosen)
+    if kept := sorted({each for ids in left.values() for each in ids} & set(chosen)):
+        raise OperatorError(
+            f"the token keeps the import keys {', '.join(map(str, kept))}",
+            "Delete the objects with the vendor's tool: the ends of their labels are -import.",
+        )
+    return len(chosen)
+
+
+async def _record(database: Pool, node: str, import_ids: Sequence[UUID]) -> None:
+    """Commit an audit record for each import key that is about to be destroyed."""
+    from custody.node.audit import AuditRecord
+    from custody.node.audited_changes import AuditedChanges, record_without_job
+    from custody.runtime.operators import operator_name
+
+    operator = operator_name()
+
+    async def records(_: Connection) -> Sequence[AuditRecord]:
+        return [
+            record_without_job(DELETED, {"operator": operator, "import_id": str(each)})
+            for each in import_ids
+        ]
+
+    await AuditedChanges(database, node).change(records)
 
 
 async def _on_each_token(

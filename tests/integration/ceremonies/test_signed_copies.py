@@ -120,7 +120,8 @@ async def test_a_signed_request_that_leaves_a_group_open_is_denied(start):
     """By signers too that require no signature: they would attest that the application signed."""
     parties, key, new = await with_application(start)
     for name in ("threshold", "signers", "held_by"):
-        for outcome in (await SignedCopy(parties, key, new, **{name: None}).prepare()).values():
+        left_out: dict[str, Any] = {name: None}
+        for outcome in (await SignedCopy(parties, key, new, **left_out).prepare()).values():
             assert ended(outcome)[0] == "unbound_request"
 
 

@@ -1,0 +1,69 @@
+"""`hsm-driver import-keys`: an operator looks at the import keys of a token, and destroys them."""
+
+import json
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from custody.database.pool import Pool
+from custody.pkcs11.hsm_imports import HsmImports
+from custody.wire.algorithms import ECDSA_SECP256K1
+from hsm_driver.driver import open_hsm
+from hsm_driver.settings import DriverSettings
+from tests.integration.pkcs11.rewrapping import call, done, first_version
+from tests.integration.pkcs11.test_restored_master_keys import config, pool
+
+__all__ = ["config", "pool"]
+
+
+async def make_import_keys(settings: DriverSettings, pool: Pool, number: int) -> list[UUID]:
+    ids = sorted(uuid4() for _ in range(number))
+    async with open_hsm(settings, pool, workers=1) as hsm:
+        for each in ids:
+            await HsmImports(hsm).make(each, ECDSA_SECP256K1)
+    return ids
+
+
+async def listed(config: Path) -> list[UUID]:
+    return sorted(
+        UUID(each["import_id"]) for each in await done(config, "import-keys", "list", "--json")
+    )
+
+
+async def records(pool: Pool) -> list[tuple[str, str]]:
+    """Return operator and import of each audit record of the command."""
+    rows = await pool.rows("SELECT record FROM audit ORDER BY sequence")
+    said = [json.loads(row.record) for row in rows]
+    return [
+        (each["operator"], each["import_id"]) for each in said if each["kind"] == "DeleteImportKey"
+    ]
+
+
+async def test_each_import_key_that_an_operator_destroys_has_an_audit_record(
+    config: Path, pool: Pool
+):
+    settings = await first_version(config, "--rewrappable")
+    first, second, third = ids = await make_import_keys(settings, pool, 3)
+    assert await listed(config) == ids
+    await done(config, "import-keys", "delete", str(first), str(uuid4()))
+    assert await listed(config) == [second, third]
+    assert [import_id for _, import_id in await records(pool)] == [str(first)]
+    said = await done(config, "import-keys", "delete", "--all")
+    assert "the keys of 2 imports" in said
+    assert await listed(config) == []
+    found = await records(pool)
+    assert [import_id for _, import_id in found] == [str(each) for each in ids]
+    assert all(operator for operator, _ in found)
+    await done(config, "import-keys", "delete", "--all")
+    assert await records(pool) == found
+    checked = await done(config, "audit", "verify", "--offline", "--json")
+    assert checked["findings"] == []
+
+
+async def test_without_a_database_for_the_record_no_import_key_is_destroyed(
+    config: Path, pool: Pool
+):
+    settings = await first_version(config, "--rewrappable")
+    ids = await make_import_keys(settings, pool, 1)
+    await pool.rows("ALTER TABLE audit RENAME TO no_audit")
+    assert (await call(config, "import-keys", "delete", "--all")).exit_code != 0
+    assert await listed(config) == ids
