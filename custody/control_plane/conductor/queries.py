@@ -4,6 +4,8 @@ Every statement takes a whole batch, as arrays. A task is open while its step is
 not reported. Open tasks of ceremonies take up a signer's slots; orders do not.
 """
 
+from custody.control_plane.tables import MAKES_KEYS
+
 PLANNING_LOCK = 0x637573746F6479  # "custody", of which replicas have one at a time
 
 LOCK = f"""
@@ -58,7 +60,8 @@ READ_REQUESTS = """
             WHERE other.key_id = jobs.key_id AND other.finished_at IS NULL
                 AND CASE WHEN jobs.kind IN ('ArchiveKey', 'UnarchiveKey')
                     THEN other.kind IN ('ArchiveKey', 'UnarchiveKey')
-                    ELSE other.kind IN ('GenerateKey', 'ImportKey', 'RefreshKey', 'RepairShare') END
+                    ELSE other.kind IN ('RefreshKey', 'RepairShare')
+                        OR other.kind IN {makes_keys} END
                 AND (other.attempt = 0, other.created_at, other.id)
                     < (jobs.attempt = 0, jobs.created_at, jobs.id)
         ) AS is_blocked
@@ -67,7 +70,7 @@ READ_REQUESTS = """
     LEFT JOIN keys root ON root.id = coalesce(keys.root_id, keys.id)
     LEFT JOIN keys origin ON jobs.kind = 'CopyKey' AND origin.id = keys.copied_from
     ORDER BY jobs.created_at, jobs.id
-"""
+""".replace("{makes_keys}", MAKES_KEYS)
 """An import has no key yet.
 
 Reads bans and left pairs of the root key's group alone: neither those that other signers state,

@@ -1,8 +1,13 @@
 """The copies of a key, as the API shows them: with the key, with its wallet and in a list."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import insert
+
+from custody.control_plane.conductor.queries import READ_REQUESTS
+from custody.control_plane.tables import jobs
 from custody.wire.jobs import JobKind
 from tests.integration.conductor.conftest import Troupe
 from tests.integration.conductor.scripted_signer import failed
@@ -42,6 +47,30 @@ async def test_key_and_wallet_show_the_copies_that_did_not_fail_and_the_list_sho
     await _shows(troupe, other, [])
     assert await copies_of(troupe, other["key_id"]) == []
     assert (await troupe.api.get(f"/v1/keys/{uuid4()}/copies")).status_code == 404
+
+
+async def test_a_change_of_a_copy_waits_until_the_copy_is_made(troupe: Troupe):
+    wallet = await troupe.wallet()
+    await troupe.group(3, of=3, name="zurich")
+    for signer in troupe.signers.values():
+        signer.on[JobKind.PREPARE_IMPORT] = _not_now
+    copy = await troupe.change(wallet["key_id"], "copy", wait=0, signer_group="zurich")
+    made_by = (await troupe.job_row(copy["id"]))._asdict()
+    refresh = made_by | {
+        "id": uuid4(),
+        "kind": JobKind.REFRESH_KEY.value,
+        "external_id": None,
+        "state": "Queued",
+        "attempt": 0,
+        "created_at": datetime.now(UTC),
+        "run_after": datetime.now(UTC) + timedelta(hours=1),  # the conductor leaves it alone
+    }
+    replica = troupe.conducting.replica
+    async with replica.engine.begin() as connection:
+        await connection.execute(insert(jobs).values(refresh))
+    wanted = {"ids": [refresh["id"]], "group": made_by["node_group"], "limit": 10}
+    read = await replica.database.rows(READ_REQUESTS, wanted)
+    assert [row.is_blocked for row in read if row.id == refresh["id"]] == [True]
 
 
 async def _shows(troupe: Troupe, wallet: dict[str, Any], wanted: list[str]) -> None:
