@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from custody.client import Custody, KeyStatus
-from devstack.control_plane import ControlPlaneOptions
+from devstack.control_plane import ControlPlane, ControlPlaneOptions
 from devstack.signer import Signer
 from devstack.stack import Stack, StackOptions
 from tests.faults.mpc import killing_signer
@@ -55,6 +55,16 @@ def victim(stack: Stack) -> Iterator[Signer]:
     victim.run_command = victim.command("run")
     victim.kill()
     victim.start()
+
+
+@pytest.fixture
+def plane(stack: Stack) -> Iterator[ControlPlane]:
+    """Runs as always at the test's end."""
+    [plane] = stack.control_planes
+    yield plane
+    plane.serve_command = plane.command("serve")
+    plane.kill()
+    plane.start()
 
 
 def kill_at(signer: Signer, kind: str, at: str, folder: Path) -> None:

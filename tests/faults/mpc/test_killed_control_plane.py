@@ -7,7 +7,7 @@ database: at the end the request is done, once, and nothing is left over.
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -40,16 +40,6 @@ from tests.faults.mpc.conftest import (
 
 Answer = TypeVar("Answer")
 Deaths = list[tuple[str, str]]
-
-
-@pytest.fixture
-def plane(stack: Stack) -> Iterator[ControlPlane]:
-    """Runs as always at the test's end."""
-    [plane] = stack.control_planes
-    yield plane
-    plane.serve_command = plane.command("serve")
-    plane.kill()
-    plane.start()
 
 
 @pytest.fixture
