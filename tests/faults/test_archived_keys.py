@@ -66,14 +66,17 @@ def test_a_running_driver_obeys_an_operators_archival(lonely: LonelyDriver, key)
 
 
 @pytest.mark.parametrize("stage", [Stage.HANDLED, Stage.COMMITTED])
+@pytest.mark.parametrize("archives", [True, False], ids=["archive", "un-archive"])
 def test_a_driver_that_is_killed_has_archived_the_key_wholly_or_not_at_all(
-    lonely: LonelyDriver, key, stage: Stage, tmp_path: Path
+    lonely: LonelyDriver, key, stage: Stage, archives: bool, tmp_path: Path
 ):
+    if not archives:
+        assert do(lonely.plane, archival(key)).status is OutcomeStatus.DONE
     driver, plan = lonely.driver, tmp_path / "plan.json"
     driver.stop()
     plan.write_text(killing_driver.Plan(stage=stage, nth=1).model_dump_json())
     driver.run_command = [sys.executable, killing_driver.__file__, driver.config, plan]
-    job = archival(key)
+    job = archival(key) if archives else unarchival(key)
     signed = lonely.plane.sign(job)
     given = lonely.plane.give(signed, job.id)
     driver.start(wait=False)
@@ -86,12 +89,15 @@ def test_a_driver_that_is_killed_has_archived_the_key_wholly_or_not_at_all(
             [key.id, job.id],
         ).fetchone()
     has_committed = stage is Stage.COMMITTED
-    assert rows == (has_committed, has_committed)
+    assert rows == (has_committed + (not archives), has_committed)
 
     driver.run_command = driver.command("run")
     driver.start()
     first = given.first() if has_committed else lonely.plane.ask_for_bytes(signed, job.id)
     assert Outcome.model_validate_json(first).status is OutcomeStatus.DONE
-    assert_archived(lonely, key)
+    if archives:
+        assert_archived(lonely, key)
+    else:
+        assert_signs(lonely.plane, key)
     checked = run_command(driver.command("audit", "verify", "--offline"))
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -7,12 +7,14 @@ from uuid import UUID
 import pytest
 
 from custody.client import ChangeStatus, Custody, Key, KeyStatus, SignatureStatus
-from custody.wire.algorithms import Store
+from custody.client.importing.private_key import PrivateKey
+from custody.wire.algorithms import ECDSA_SECP256K1, Store
 from devstack.signer import Signer
 from devstack.stack import Stack
 from tests.acceptance.conftest import raw_client
 from tests.faults.mpc.conftest import GROUP, SECONDS, nothing_is_left_over, rows
 from tests.faults.mpc.test_killed_signer import AlgorithmOf, die_at_each, make_key
+from tests.importing import import_bare_key, sealed
 
 DIGEST = bytes(range(32))
 
@@ -79,6 +81,25 @@ def test_an_ecdsa_share_is_repaired_though_a_helper_is_killed(
     assert done.status is ChangeStatus.DONE, done.reason
     nothing_is_left_over(stack, key.id)
     assert signs(custody, key.id)
+
+
+def test_an_ecdsa_key_is_imported_though_a_signer_is_killed(
+    stack: Stack, custody: Custody, victim, tmp_path
+):
+    private_key = PrivateKey(ECDSA_SECP256K1, DIGEST)
+    made: list[UUID] = []
+
+    def begin() -> None:
+        made.append(UUID(import_bare_key(api, private_key, imported, GROUP, wait=0)["id"]))
+
+    deaths = [("ImportKey", "seal 3"), ("ImportKey", "committed"), ("ActivateKey", "handled")]
+    with raw_client(stack) as api:
+        imported = sealed(api, private_key, GROUP)
+        die_at_each(victim, tmp_path, deaths, begin, lambda: None)
+    done = custody.get_key(made[0], wait=SECONDS)
+    assert (done.status, done.public_key) == (KeyStatus.ACTIVE, private_key.public_key)
+    nothing_is_left_over(stack, done.id)
+    assert signs(custody, done.id)
 
 
 OLD, NEW = ("signer-1", "signer-2"), ("signer-1", "signer-3")

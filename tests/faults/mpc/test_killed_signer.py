@@ -27,7 +27,7 @@ from custody.client import (
     Store,
 )
 from custody.client.importing.private_key import PrivateKey
-from custody.wire.algorithms import EDDSA_ED25519
+from custody.wire.algorithms import EDDSA_ED25519, SCHNORR_SECP256K1
 from custody.wire.resources import RegisteredSigner
 from devstack.signer import Signer
 from devstack.stack import Stack
@@ -159,7 +159,8 @@ def test_a_key_is_copied_wherever_a_signer_is_killed(stack: Stack, custody, vict
 
 @pytest.mark.timeout(300)
 def test_a_key_is_imported_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
-    private_key = PrivateKey(EDDSA_ED25519, bytes(range(32)))
+    """The key is of Taproot's Schnorr, the copy above of EdDSA: FROST makes both."""
+    private_key = PrivateKey(SCHNORR_SECP256K1, bytes(range(32)))
     made: list[UUID] = []
 
     def begin() -> None:
@@ -179,7 +180,7 @@ def test_a_key_is_imported_wherever_a_signer_is_killed(stack: Stack, custody, vi
     nothing_is_left_over(stack, done.id)
     for signer in stack.signers.all:
         assert rows(signer, "SELECT FROM import_keys WHERE key_id = %s", done.id) == []
-    assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
+    assert custody.sign_hash(done.id, bytes(32), wait=SECONDS).status is SignatureStatus.SIGNED
 
 
 @pytest.mark.timeout(300)
