@@ -16,14 +16,10 @@ from custody.wire.algorithms import (
     Scheme,
 )
 from custody.wire.encoding import HexBytes, Model
+from custody.wire.points import GROUP_ORDER
 from custody.wire.public_keys import check_ed25519, check_public_key
 from custody.wire.requests import SignHash, SignMessage, SignRequest
 
-ORDER = {
-    # SEC 2, sections 2.4.1 and 2.4.2
-    Curve.SECP256K1: 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141,
-    Curve.SECP256R1: 0xFFFFFFFF_00000000_FFFFFFFF_FFFFFFFF_BCE6FAAD_A7179E84_F3B9CAC2_FC632551,
-}
 RAW_SIZE = 64
 BIP137_P2WPKH_HEADER = 39
 ETHEREUM_V = 27
@@ -94,7 +90,7 @@ def verify(
 
 def _low_s(raw: bytes, curve: Curve) -> bytes:
     """Return the equivalent signature with s at most half the order (BIP-62, rule 5)."""
-    order = ORDER[curve]
+    order = GROUP_ORDER[curve]
     s = int.from_bytes(raw[32:])
     if s >= order:
         raise BadSignature("s is not below the order of the curve")

@@ -14,6 +14,7 @@ from custody.wire.algorithms import Algorithm, Curve, Network, Scheme
 from custody.wire.encoding import Base64Bytes, HexBytes, Model
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.nodes import NodeId
+from custody.wire.points import GROUP_ORDER
 from custody.wire.public_keys import IdentityKey, check_public_key
 from custody.wire.requests import GroupName
 from custody.wire.signed_bytes import (
@@ -29,13 +30,6 @@ from mpc._native import Share
 from mpc.shares.stored_share import StoredShare
 
 INTEGER_SIZE = 32
-GROUP_ORDER = {
-    Curve.SECP256K1: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
-    Curve.ED25519: 2**252 + 27742317777372353535851937790883648493,
-}
-"""SEC 2, section 2.4.1; RFC 8032, section 5.1."""
-
-
 MAX_GENERATION = 2**31 - 1
 """Of the database's column."""
 MAX_POINT = 33

@@ -8,8 +8,9 @@ from embit.ec import PrivateKey as EmbitPrivateKey
 
 from custody.wire.algorithms import ECDSA_SECP256K1, SCHNORR_SECP256K1, Algorithm, Network
 from custody.wire.derivation import child_public_key
-from mpc.layer4.share_copy import GROUP_ORDER, ShareCopy
-from mpc.recover.points import multiple_of_base, value_at_zero
+from custody.wire.points import GROUP_ORDER, multiple_of_base
+from mpc.layer4.share_copy import ShareCopy
+from mpc.recover.polynomials import value_at_zero
 from mpc.recover.share_set import SetFacts, is_public_key
 
 EVEN_Y = 2

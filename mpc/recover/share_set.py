@@ -5,10 +5,11 @@ from functools import lru_cache
 from uuid import UUID
 
 from custody.wire.algorithms import NETWORK_ALGORITHMS, Algorithm, Network
+from custody.wire.points import multiple_of_base
 from custody.wire.tickets import Protocol
 from mpc._native import LocalMisuse, Share
 from mpc.layer4.share_copy import ShareCopy
-from mpc.recover.points import multiple_of_base, point_at
+from mpc.recover.polynomials import point_at
 
 COMPRESSED_SIZE = 33
 

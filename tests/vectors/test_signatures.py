@@ -26,12 +26,13 @@ from custody.wire.algorithms import (
     Network,
 )
 from custody.wire.digests import digest_of
+from custody.wire.points import GROUP_ORDER
 from custody.wire.requests import SignHash, SignMessage
-from custody.wire.signatures import ORDER, BadSignature, SignatureResult, finish, verify
+from custody.wire.signatures import BadSignature, SignatureResult, finish, verify
 
-HALF = {curve: order // 2 for curve, order in ORDER.items()}
-secp256k1_secrets = st.integers(min_value=1, max_value=ORDER[Curve.SECP256K1] - 1)
-p256_secrets = st.integers(min_value=1, max_value=ORDER[Curve.SECP256R1] - 1)
+HALF = {curve: order // 2 for curve, order in GROUP_ORDER.items()}
+secp256k1_secrets = st.integers(min_value=1, max_value=GROUP_ORDER[Curve.SECP256K1] - 1)
+p256_secrets = st.integers(min_value=1, max_value=GROUP_ORDER[Curve.SECP256R1] - 1)
 digests = st.binary(min_size=32, max_size=32)
 
 
@@ -48,7 +49,7 @@ def raw_secp256k1(secret: int, digest: bytes) -> bytes:
 
 
 def high_s(raw: bytes, curve: Curve) -> bytes:
-    return raw[:32] + (ORDER[curve] - int.from_bytes(raw[32:])).to_bytes(32)
+    return raw[:32] + (GROUP_ORDER[curve] - int.from_bytes(raw[32:])).to_bytes(32)
 
 
 def finish_secp256k1(
@@ -121,7 +122,7 @@ def test_rfc6979_signatures_of_p256_verify_and_leave_with_low_s(text, r, s):
     raw = bytes.fromhex(r + s)
     result = finish(raw, RFC6979_P256_PUBLIC_KEY, ECDSA_SECP256R1, None, request, digest)
     assert result.r == bytes.fromhex(r)
-    assert int.from_bytes(result.s) in (int(s, 16), ORDER[Curve.SECP256R1] - int(s, 16))
+    assert int.from_bytes(result.s) in (int(s, 16), GROUP_ORDER[Curve.SECP256R1] - int(s, 16))
     assert int.from_bytes(result.s) <= HALF[Curve.SECP256R1]
     assert result.recid is None
     assert utils.decode_dss_signature(result.encoded) == (
@@ -318,7 +319,7 @@ def test_what_is_no_signature_of_the_key_never_leaves(curve, spoil):
     request = hash_request(bytes(32))
     finish(raw, public_key, ECDSA[curve], None, request, bytes(32))
     with pytest.raises(BadSignature):
-        finish(spoil(raw, ORDER[curve]), public_key, ECDSA[curve], None, request, bytes(32))
+        finish(spoil(raw, GROUP_ORDER[curve]), public_key, ECDSA[curve], None, request, bytes(32))
 
 
 @given(st.binary(min_size=64, max_size=64), st.sampled_from(list(ECDSA)))

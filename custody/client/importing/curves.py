@@ -7,14 +7,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from custody.wire.algorithms import ECDSA_SECP256K1, SCHNORR_SECP256K1, Algorithm, Curve
-from custody.wire.signatures import ORDER
+from custody.wire.points import GROUP_ORDER
 
 SECRET_SIZE = 32
 """In bytes: a scalar of each curve, and a seed of RFC 8032."""
-GROUP_ORDER = {
-    **ORDER,
-    Curve.ED25519: 2**252 + 27742317777372353535851937790883648493,  # RFC 8032, section 5.1
-}
 
 
 def public_key_of(algorithm: Algorithm, secret: bytes) -> bytes:

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from embit.ec import PrivateKey as EmbitPrivateKey
 
-from custody.client.importing.curves import GROUP_ORDER, SECRET_SIZE, public_key_of, scalar_of_seed
+from custody.client.importing.curves import SECRET_SIZE, public_key_of, scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.points import multiple_of_base
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     SCHNORR_SECP256K1,
@@ -18,6 +17,7 @@ from custody.wire.algorithms import (
     network_algorithm,
 )
 from custody.wire.derivation import CHAIN_CODE_SIZE
+from custody.wire.points import GROUP_ORDER, multiple_of_base
 
 EVEN_Y = 2
 """First byte of a compressed point with an even y (SEC 1, section 2.3.3)."""

@@ -16,16 +16,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from custody.client.importing.curves import GROUP_ORDER, SECRET_SIZE
+from custody.client.importing.curves import SECRET_SIZE
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.points import (
-    POINT_ALGORITHM,
-    multiple_of_base,
-    value_of_commitments,
-)
+from custody.client.importing.points import POINT_ALGORITHM, value_of_commitments
 from custody.client.importing.private_key import PrivateKey
 from custody.wire.algorithms import Curve
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.points import GROUP_ORDER, multiple_of_base
 
 
 @dataclass(frozen=True)

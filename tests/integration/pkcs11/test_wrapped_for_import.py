@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.pkcs8 import OPENSSL_CURVE
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.sealing import wrap
 from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Algorithm
 from custody.wire.imports import Wrapping
+from custody.wire.points import GROUP_ORDER
 from tests.integration.pkcs11.outside import run
 from tests.providers.tokens import SOFTHSM, Tokens
 

@@ -9,7 +9,6 @@ from embit.networks import NETWORKS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.wire.addresses import address_of
@@ -20,6 +19,7 @@ from custody.wire.algorithms import (
     Curve,
     Network,
 )
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 

@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 
 from custody.client.import_operations import import_key, import_wallet
-from custody.client.importing.curves import GROUP_ORDER, scalar_of_seed
+from custody.client.importing.curves import scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.pkcs8 import encode_pkcs8
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.sealed_key import seal_key
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Curve, Network
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.test_hex_keys import VECTORS
 from tests.unit.client.importing.test_sealed_key import of_driver, of_signers, open_all

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.faults import KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.texts import HEX_ALGORITHM
 from custody.wire.algorithms import ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519, Curve
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 

@@ -13,11 +13,11 @@ from eth_keyfile.keyfile import create_keyfile_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.private_key import PrivateKey
 from custody.wire.algorithms import ECDSA_SECP256K1, Curve, Network
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 

@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.der import sequence
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
@@ -35,6 +34,7 @@ from custody.wire.algorithms import (
     SCHNORR_SECP256K1,
     Algorithm,
 )
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 from nacl.signing import SigningKey
 
-from custody.client.importing.curves import GROUP_ORDER, public_key_of, scalar_of_seed
+from custody.client.importing.curves import public_key_of, scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.private_key import PrivateKey
 from custody.wire.addresses import address_of
@@ -25,6 +25,7 @@ from custody.wire.algorithms import (
     Curve,
     Network,
 )
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.second_opinion import check_signs
 
 ORDER = GROUP_ORDER[Curve.SECP256K1]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nacl.bindings import crypto_core_ed25519_add
 
 from custody.client.importing import splitting
-from custody.client.importing.curves import GROUP_ORDER, scalar_of_seed
+from custody.client.importing.curves import scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.points import multiple_of_base, value_of_commitments
+from custody.client.importing.points import value_of_commitments
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.splitting import Sharing, share_out, split, verify_share
 from custody.wire.algorithms import (
@@ -23,7 +23,8 @@ from custody.wire.algorithms import (
     Curve,
 )
 from custody.wire.group_sizes import MAX_SIGNERS
-from mpc.recover.points import value_at_zero
+from custody.wire.points import GROUP_ORDER, multiple_of_base
+from mpc.recover.polynomials import value_at_zero
 
 MPC_ALGORITHMS = (ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1)
 CURVES = (Curve.SECP256K1, Curve.ED25519)

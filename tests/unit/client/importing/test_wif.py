@@ -7,10 +7,10 @@ from embit.networks import NETWORKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.wire.algorithms import ECDSA_SECP256K1, AddressType, Curve, Network
+from custody.wire.points import GROUP_ORDER
 from tests.unit.client.importing.refusals import refused
 from tests.unit.client.importing.second_opinion import check_signs
 

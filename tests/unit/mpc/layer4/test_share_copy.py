@@ -9,15 +9,10 @@ from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
 
 from custody.wire.algorithms import Curve
 from custody.wire.encoding import to_base64
+from custody.wire.points import GROUP_ORDER
 from custody.wire.signed_bytes import SHARE_COPY_TYPE
 from mpc import _native as native
-from mpc.layer4.share_copy import (
-    GROUP_ORDER,
-    BadShareCopy,
-    ShareCopy,
-    make_share_copy,
-    read_share_copy,
-)
+from mpc.layer4.share_copy import BadShareCopy, ShareCopy, make_share_copy, read_share_copy
 from tests.unit.mpc.layer4.share_copies import IDENTITIES, documents, stored
 from tests.unit.mpc.native import parties
 from tests.unit.mpc.native.keys import DKLS, TAPROOT, key

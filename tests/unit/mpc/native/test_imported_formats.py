@@ -8,7 +8,6 @@ import hashlib
 
 import pytest
 
-from custody.client.importing.curves import GROUP_ORDER
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.splitting import split
@@ -20,6 +19,7 @@ from custody.wire.algorithms import (
     Curve,
     Network,
 )
+from custody.wire.points import GROUP_ORDER
 from custody.wire.tickets import protocol_of
 from mpc import _native as native
 from tests.unit.mpc.native import dealers, parties

@@ -24,10 +24,9 @@ from solders.system_program import TransferParams, transfer
 
 from custody.wire.algorithms import SCHNORR_SECP256K1, Curve, HashFunction, Network
 from custody.wire.derivation import child_public_key
+from custody.wire.points import GROUP_ORDER, multiple_of_base
 from custody.wire.requests import SignHash
 from devstack.bip322 import check_taproot_message
-from mpc.layer4.share_copy import GROUP_ORDER
-from mpc.recover.points import multiple_of_base
 from mpc.recover.private_key import PrivateKey
 from mpc.recover.signing import sign, sign_ed25519
 from tests.unit.mpc.layer4.share_copies import KEY_ID
