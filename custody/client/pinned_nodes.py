@@ -146,9 +146,9 @@ class AttestedKeys:
         require_asked_id(wallet, wish)
         key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
         require_as_asked(key, wish)
-        told = (wallet.key_id, wallet.store)
+        told = (wallet.key_id, wallet.store, wallet.imported)
         is_its = wallet.signer_group in (None, key.signer_group)
-        if told != (key.id, key.store) or not is_its:
+        if told != (key.id, key.store, key.imported) or not is_its:
             raise NotAttested(f"wallet {wallet.id} is shown with another key than its own")
         _require_wallet_of(wallet, key)
         if key.public_key is None:

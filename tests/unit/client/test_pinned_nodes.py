@@ -259,6 +259,7 @@ LIES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "a key of another network": ({}, {"network": Network.BITCOIN}),
     "a key of another store": ({}, {"store": Store.MPC}),
     "a wallet of another store": ({"store": Store.MPC}, {}),
+    "an imported wallet": ({"imported": True}, {}),
     "another key's id": ({"key_id": OTHER_ID}, {}),
     "another wallet's key": ({"key_id": OTHER_ID}, {"id": OTHER_ID}),
     "a better protection": ({}, {"protection": Protection.MPC}),
@@ -306,6 +307,18 @@ def test_a_key_of_a_kind_that_came_later_is_not_handed_out(name):
     later = KEY.model_copy(update={name: Unknown("later")})
     with pytest.raises(NotAttested, match="does not know 'later'"):
         run(operations.get_key(KEY_ID), key=later)
+
+
+def test_a_wallet_of_an_imported_key_is_not_handed_out_as_a_generated_one():
+    """The key is read for the check alone: an application that has the wallet does not see it."""
+    made_for = MADE_FOR.model_copy(update={"imported": True})
+    key = KEY.model_copy(
+        update={"imported": True, "attestations": attested(imported=True, made_for=made_for)}
+    )
+    imported = WALLET.model_copy(update={"imported": True})
+    assert run(operations.get_wallet(WALLET_ID), imported, key) == imported
+    with pytest.raises(NotAttested, match="another key than its own"):
+        run(operations.get_wallet(WALLET_ID), WALLET, key)
 
 
 def test_what_is_asked_for_by_id_is_what_is_handed_out():
