@@ -5,10 +5,9 @@ A hostile file could otherwise take all memory, or a processor for hours. Wallet
 
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 
-MAX_MEMORY = 512 * 1024 * 1024
-"""Of scrypt, in bytes: twice what go-ethereum's files need (n = 2^18, r = 8)."""
-MAX_WORK = 8 * MAX_MEMORY
-"""Of scrypt, memory times p: some seconds."""
+MAX_WORK = 512 * 1024 * 1024
+"""Of scrypt, in bytes: the memory, 128 n r, times p. Twice what go-ethereum's files need (n = 2^18,
+r = 8), and some seconds."""
 MAX_FACTOR = 64
 """Of scrypt, the largest r and p."""
 MAX_ITERATIONS = 10_000_000
@@ -19,13 +18,11 @@ def check_scrypt(n: int, r: int, p: int) -> None:
     """Raise BadPrivateKey unless scrypt with these parameters (RFC 7914) is possible and cheap."""
     if r < 1 or p < 1 or n < 2 or n & (n - 1):
         raise BadPrivateKey(KeyFault.BAD_FORMAT, "scrypt: n is not a power of 2, or r or p is 0")
-    memory = 128 * n * r
-    if max(r, p) > MAX_FACTOR or memory > MAX_MEMORY or memory * p > MAX_WORK:
+    if max(r, p) > MAX_FACTOR or 128 * n * r * p > MAX_WORK:
         raise BadPrivateKey(
             KeyFault.TOO_COSTLY,
-            f"scrypt: n, r and p ask for too much. At most {MAX_MEMORY >> 20} MiB (128 n r) and "
-            f"{MAX_WORK >> 20} MiB in all (128 n r p) are accepted, with r and p up to "
-            f"{MAX_FACTOR}",
+            f"scrypt: n, r and p ask for too much. At most {MAX_WORK >> 20} MiB (128 n r p) are "
+            f"accepted, with r and p up to {MAX_FACTOR}",
         )
 
 

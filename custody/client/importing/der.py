@@ -82,6 +82,8 @@ def octets_of_ec_key(der: bytes) -> bytes:
     """Return the octets of the number in PKCS#8 or SEC 1, of any size. Raise ValueError."""
     elements = sequence(der)
     if _is_sequence(elements[1]):
+        if len(elements) < 3:
+            raise ValueError("PKCS#8 without a private key")
         elements = sequence(_octets(elements[2]))
     return _octets(elements[1])
 

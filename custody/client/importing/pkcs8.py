@@ -33,6 +33,8 @@ _SEC1 = b"EC PRIVATE KEY"
 _LABELS = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", _SEC1)
 _PARAMETERS = b"EC PARAMETERS"
 """Openssl ecparam writes them in front of the key, which names its curve as well."""
+MAX_BLOCKS = 2
+"""The parameters and the key. The end of each block is searched for in all that follows."""
 
 
 def read_pkcs8(data: bytes, password: bytes | None) -> PrivateKey:
@@ -61,8 +63,10 @@ def encode_pkcs8(key: PrivateKey) -> bytes:
 
 
 def _read_pem(data: bytes, password: bytes | None) -> PrivateKey:
-    blocks = [block for block in _BLOCK.findall(data) if block[0] != _PARAMETERS]
-    if len(blocks) != 1 or data.count(PEM) > len(_BLOCK.findall(data)):
+    begins = data.count(PEM)
+    found = _BLOCK.findall(data) if begins <= MAX_BLOCKS else []
+    blocks = [block for block in found if block[0] != _PARAMETERS]
+    if len(blocks) != 1 or begins > len(found):
         raise _bad("a PEM file with one private key, and nothing else, is needed")
     label, body = blocks[0]
     if label not in _LABELS:

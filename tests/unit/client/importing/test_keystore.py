@@ -269,6 +269,8 @@ def test_files_that_are_not_of_the_definition_are_refused(path, value, code):
         (2**40, 8, 1, KeyFault.TOO_COSTLY),
         (2**10_000, 8, 1, KeyFault.TOO_COSTLY),
         (2**19, 8, 64, KeyFault.TOO_COSTLY),
+        (2**19, 8, 2, KeyFault.TOO_COSTLY),
+        (2**22, 1, 8, KeyFault.TOO_COSTLY),
         (2, 2**24, 1, KeyFault.TOO_COSTLY),
         (2, 1, 2**24, KeyFault.TOO_COSTLY),
         (2**19, 65, 1, KeyFault.TOO_COSTLY),

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from custody.client.importing.der import sequence
 from custody.client.importing.faults import BadPrivateKey, KeyFault
-from custody.client.importing.formats import KeyFormat, read_private_key
+from custody.client.importing.formats import MAX_SIZE, KeyFormat, read_private_key
 from custody.client.importing.pkcs8 import OPENSSL_CURVE, encode_pkcs8
 from custody.client.importing.private_key import PrivateKey
 from custody.wire.algorithms import (
@@ -230,6 +230,12 @@ def test_a_seed_of_31_or_33_bytes_is_refused():
         refused(data, KeyFormat.PKCS8, KeyFault.BAD_FORMAT)
 
 
+def test_pkcs8_that_ends_before_its_key_is_refused():
+    whole: list[Any] = sequence(encode_pkcs8(PrivateKey(HSM_ALGORITHMS[0], (5).to_bytes(32))))
+    data = DerSequence(whole[:2]).encode()
+    refused(data, KeyFormat.PKCS8, KeyFault.BAD_FORMAT, "not a private key in PKCS#8")
+
+
 def others() -> list[tuple[str, object]]:
     return [
         ("RSA", rsa.generate_private_key(65537, 2048)),
@@ -353,6 +359,15 @@ def test_no_header_of_a_pem_file_lifts_the_limit_of_the_cost(label, header):
     with pytest.raises(BadPrivateKey):
         read(text, PASSWORD)
     assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("begin", [b"-----BEGIN A-----", b"-----BEGIN A"])
+def test_the_ends_of_many_blocks_are_not_searched_for(begin):
+    """For each of 64 KiB of begins, that takes seconds."""
+    data = begin * (MAX_SIZE // len(begin))
+    begun = time.process_time()
+    refused(data, KeyFormat.PKCS8, KeyFault.BAD_FORMAT, "one private key")
+    assert time.process_time() - begun < 0.5
 
 
 def test_the_costs_of_the_older_schemes_are_limited_too():
