@@ -7,6 +7,7 @@ from uuid import UUID
 
 from custody.database.pool import Pool
 from custody.node.errors import Failed
+from custody.pkcs11.errors import MasterKeyMissing
 from hsm_driver.key_copies import KeyCopies, object_name, version_of
 from hsm_driver.key_verification import BadKey
 from hsm_driver.possession import prove_possession
@@ -53,13 +54,19 @@ async def put_missing(
 
 
 async def _has_copy(copies: KeyCopies, row: Any, names: Sequence[str]) -> bool:
-    """Return whether the bucket has a copy of the key under the master key of its row."""
+    """Return whether the bucket has a copy of the key under the master key of its row.
+
+    A copy that an older master key has sealed counts as none once that master key is gone.
+    """
     if object_name(row.key_id, version_of(row.master_key)) in names:
         return True
     first = object_name(row.key_id)
     if first not in names:
         return False
-    copied_under = (await copies.read(row.key_id, first)).master_key
+    try:
+        copied_under = (await copies.read(row.key_id, first)).master_key
+    except MasterKeyMissing:
+        return False
     return copied_under == str(row.master_key)
 
 

@@ -21,11 +21,11 @@ from custody.s3.settings import S3Section
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network, Store
 from custody.wire.jobs import Endpoint, JobKind, KeyReference
 from custody.wire.requests import CreateKey
-from custody.wire.signed_bytes import SignedBytes, SigningKey
+from custody.wire.signed_bytes import KEY_COPY_TYPE, SignedBytes, SigningKey
 from devstack.s3 import S3Server
 from hsm_driver import new_keys
 from hsm_driver.audited_keys import CHECK
-from hsm_driver.key_copies import KeyCopies
+from hsm_driver.key_copies import KeyCopies, SealedCopy
 from hsm_driver.missing_copies import put_missing
 from hsm_driver.possession import prove_possession
 from hsm_driver.rebuild import Rebuilt, rebuild
@@ -274,6 +274,21 @@ async def test_keys_without_a_copy_under_their_master_key_get_one(hsm, copies, b
     assert (await copies.read(moved, second)).key == keys[moved]
     again = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
     assert again.number == 0
+
+
+async def test_a_copy_whose_master_key_is_gone_does_not_stand_for_one(hsm, copies, bucket, pool):
+    """The keys were rewrapped without copies, and the older master keys were then deleted."""
+    vault = Vault(pool, hsm)
+    await adopt_first(vault, pool)
+    key_id, key = uuid4(), await hsm.generate(ECDSA_SECP256K1)
+    row = row_of(key_id, None, key)
+    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    old = SealedCopy(key_id=key_id, sealed_by="custody-host/0", sealed=b"sealed")
+    signed = DRIVER.sign(KEY_COPY_TYPE, old.model_dump_json().encode())
+    bucket.put(f"{key_id}.json", signed.model_dump_json().encode())
+    done = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
+    assert (done.number, done.failed) == (1, [])
+    assert (await copies.read(key_id, f"{key_id}.1.json")).key == key
 
 
 async def test_the_table_is_made_again_and_what_is_no_copy_is_named(hsm, copies, bucket, pool):
