@@ -124,18 +124,26 @@ def _dealers(old: Request) -> tuple[UUID | None, int, tuple[str, ...]] | None:
 
 
 def _dealers_blame(request: Request) -> Mapping[str, Blame]:
-    """Return how often a signer dealt what new signers refused, and how often it was named."""
+    """Return how often each signer failed to deal, and how often a failure was blamed on it.
+
+    A signer deals by itself, so its own failures count first: it may name others each time.
+    """
+    failed: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     dealt: tuple[str, ...] = ()
     for step in request.steps:
         if step.kind is JobKind.DEAL_SHARES:
             dealt = tuple(task.signer for task in step.tasks)
+            failed.update(
+                signer
+                for signer, outcome in step.outcomes.items()
+                if outcome.status is not OutcomeStatus.DONE
+            )
         codes = {outcome.code for outcome in step.outcomes.values()}
         if step.kind is JobKind.COPY_KEY and BAD_DEALING in codes:
             refused.update(dealt)
-    named = {signer: by_others for signer, (_, by_others) in blame(request).items()}
-    signers = refused.keys() | named.keys()
-    return {signer: (named.get(signer, 0), refused[signer]) for signer in signers}
+    refused.update({signer: by_others for signer, (_, by_others) in blame(request).items()})
+    return {signer: (failed[signer], refused[signer]) for signer in failed | refused}
 
 
 def _ask_or_wait(old: Request) -> Decision:

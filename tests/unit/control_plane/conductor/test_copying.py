@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from custody.control_plane.conductor.planning.decisions import Begin
 from custody.control_plane.conductor.planning.facts import (
     Ending,
@@ -145,6 +147,18 @@ def test_dealers_that_contradict_each_other_are_not_chosen_together_again():
     begin = next_step(prepared(), dealing("a", "b"), nobody, gone(nobody))
     assert begin.kind is JobKind.DEAL_SHARES
     assert "c" in begin.signers
+
+
+@pytest.mark.parametrize("named", ["c", "d"])
+def test_a_signer_that_does_not_deal_gives_way_whoever_it_names(named: str):
+    """Signer c is in both groups. Without its own failures, the liar would always be chosen."""
+    liar = step(
+        JobKind.DEAL_SHARES, {"a": failed("bad_import_key", named), "b": dealt("b")}, Ending.FAILED,
+        culprits=(named,),
+    )  # fmt: skip
+    for times in (1, 3):
+        begin = next_step(prepared(), *[replace(liar, id=uuid4()) for _ in range(times)])
+        assert (begin.kind, begin.signers) == (JobKind.DEAL_SHARES, ("b", "c"))
 
 
 def test_the_same_dealings_serve_when_a_new_signer_was_silent():
