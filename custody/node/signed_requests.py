@@ -14,13 +14,12 @@ from custody.node.errors import Denied
 from custody.runtime.batching import Batcher
 from custody.wire.algorithms import Store
 from custody.wire.jobs import Endpoint, Job, JobKind
-from custody.wire.requests import ExternalId
+from custody.wire.requests import GROUPS_OF_A_COPY, ExternalId
 from custody.wire.signed_bytes import PinnedKeys
 from custody.wire.signed_requests import payload_type
 from custody.wire.strict_json import NotStrictJson, parse_json
 
 WITHOUT_A_KEY = (Endpoint.WALLETS, Endpoint.KEYS, Endpoint.IMPORTS)
-GROUPS_OF_A_COPY = ("threshold", "signers", "held_by")
 
 AnyRequest = TypeVar("AnyRequest")
 

@@ -209,6 +209,10 @@ class CopyKey(KeyRequest):
         )
 
 
+GROUPS_OF_A_COPY = frozenset({"threshold", "signers", "held_by"})
+"""The fields of a CopyKey that say who is in the two groups. Groups never change."""
+
+
 class CreateSignerGroup(Model):
     """Body of POST /v1/signer-groups. The name makes the request safe to repeat."""
 

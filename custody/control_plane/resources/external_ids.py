@@ -18,6 +18,7 @@ from custody.wire.encoding import Model
 from custody.wire.framing import Domain, tagged_hash
 from custody.wire.jobs import JobKind
 from custody.wire.metadata import METADATA
+from custody.wire.requests import GROUPS_OF_A_COPY, CopyKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,14 @@ def body_digest(body: Model, key_id: UUID | None = None, imported: bytes | None 
     difference, nor does saying again which key the path names. Name and tags make none either: they
     may have changed since, and a control plane that lost its database does not know them. Of an
     imported key only the public key counts: the key is encrypted to another import key each time,
-    and with other random bytes. ``imported``: that public key, where the body is not known.
+    and with other random bytes. ``imported``: that public key, where the body is not known. Of a
+    copy the name of the new group counts, and not who is in the two groups: these never change.
     """
-    said_again = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
+    left_out = {"expires_at"} if key_id is None else {"expires_at", "key_id", "store"}
+    if isinstance(body, CopyKey):
+        left_out |= GROUPS_OF_A_COPY
     content: dict[str, Any] = {
-        "body": body.model_dump(mode="json", exclude_none=True, exclude=said_again | METADATA)
+        "body": body.model_dump(mode="json", exclude_none=True, exclude=left_out | METADATA)
     }
     if imported is not None:
         content["body"]["imported"] = "0x" + imported.hex()
