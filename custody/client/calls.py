@@ -44,6 +44,8 @@ class Call(Generic[Answer]):
     """Value of the header Custody-Signature."""
     needs_pinned_nodes: bool = False
     """Not sent by a client that believes the service: its answer is about where a secret goes."""
+    may_be_missing: bool = False
+    """The answer is None, and not NotFound, if the service does not have it."""
 
     def __iter__(self) -> Calls[Answer]:
         """Inside an operation: ``answer = yield from call``."""
@@ -81,6 +83,11 @@ def get(path: str, model: type[AnyAnswer], **filters: str | list[str] | None) ->
     """
     query = {name: value for name, value in filters.items() if value is not None}
     return Call("GET", path, partial(read_answer, model), query)
+
+
+def get_if_there(path: str, model: type[AnyAnswer]) -> Call[AnyAnswer | None]:
+    """Return a GET that is answered with None if the service does not have it."""
+    return Call("GET", path, partial(read_answer, model), may_be_missing=True)
 
 
 def post(path: str, body: BaseModel, model: type[AnyAnswer]) -> Call[AnyAnswer]:

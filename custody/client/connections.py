@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 import httpx
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from custody.client.copied_groups import with_pinned_groups
 from custody.client.errors import (
     CustodyError,
     GatewayAnswer,
+    NotFound,
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
@@ -139,7 +140,10 @@ class Incoming:
             if response.status_code in COME_BACK:
                 raise GatewayAnswer(came, retry_after(response.headers)) from None
             raise UnexpectedAnswer(_unexpected(came, response, error)) from None
-        raise refusal(problem, response.status_code, retry_after(response.headers))
+        refused = refusal(problem, response.status_code, retry_after(response.headers))
+        if call.may_be_missing and isinstance(refused, NotFound):
+            return cast(Answer, None)
+        raise refused
 
 
 def _media_type(response: httpx.Response) -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import Field, ValidationError
 
 from custody.client.as_asked import derivation, require_as_asked, require_asked_id
-from custody.client.calls import Answer, Call, Calls, Wish, get
+from custody.client.calls import Answer, Call, Calls, Wish, get, get_if_there
 from custody.client.errors import Ended, NotAttested, NotFinal
 from custody.wire.algorithms import Algorithm
 from custody.wire.answers import known
@@ -182,14 +182,18 @@ class AttestedKeys:
             if origin_id in seen:
                 raise NotAttested(f"key {origin_id} is attested as a copy of its own copy")
             seen.add(origin_id)
-            origin = yield from get(f"/v1/keys/{origin_id}", Key)
+            origin = yield from get_if_there(f"/v1/keys/{origin_id}", Key)
+            if origin is None:
+                _require_signed_copy(attested, origin_id)
+                return
             attested = self._check_copy(attested, origin, origin_id)
 
     def _check_copy(self, copy: Attestation, origin: Key, origin_id: UUID) -> Attestation:
         """Return what the old signers attest of the key that was copied, if the copy is that key.
 
-        The new signers have the old group's threshold and signers from others. So their word alone
-        does not show that a copy is the same key: fewer than t old signers could have made it up.
+        The new signers have the old group's threshold and signers from others. If no application
+        has signed them, the new signers' word does not show that a copy is the same key: fewer than
+        t old signers could have made it up.
         """
         attested = self._attested(origin, None)
         if attested is None or (origin.id, attested.key_id) != (origin_id, origin_id):
@@ -248,6 +252,21 @@ def _require_wallet_of(wallet: Wallet, key: Key) -> None:
         raise NotAttested(f"wallet {wallet.id} is not the wallet of key {key.id} on {network}")
     if wallet.external_id is not None and (is_added or key.copied_from is not None):
         raise NotAttested(f"wallet {wallet.id} of key {key.id} was added, and has an external_id")
+
+
+def _require_signed_copy(copy: Attestation, origin_id: UUID) -> None:
+    """Raise NotAttested for a copy of a key that is gone, unless its new signers know who dealt it.
+
+    A service that lost its database does not know a key again whose old signers have erased it. If
+    the new signers have verified this application's request, that names the old group, they have
+    taken the dealings of t of its signers only. ``copy``: its application is checked before.
+    """
+    if copy.made_for is None or copy.made_for.application is None:
+        raise NotAttested(
+            f"key {copy.key_id} is a copy of key {origin_id}, which the service does not have. No "
+            "signature of the request for the copy is attested, so nothing shows that it is that "
+            "key"
+        )
 
 
 def _copied_from(attested: Attestation) -> UUID | None:

@@ -171,7 +171,8 @@ keys = Table(
     Column("next_users", ARRAY(String), nullable=False, server_default=text("'{}'::varchar[]")),
     # the private key, or that of the root, came from the application
     Column("imported", Boolean, nullable=False, server_default=false()),
-    Column("copied_from", Uuid, ForeignKey("keys.id")),  # the key that other signers hold
+    # the key that other signers hold; a restored database may not know that key
+    Column("copied_from", Uuid),
     Column("name", String),
     Column("archived_at", DateTime(timezone=True)),  # when all its holders had archived it
     Column("archiving", Uuid),  # its last request to archive it, which counts while it is open

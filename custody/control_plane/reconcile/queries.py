@@ -101,4 +101,8 @@ ARCHIVE = """
     RETURNING id
 """
 
-IS_KEY = "SELECT id FROM keys WHERE id = :id"
+COPIED = """
+    SELECT application_id, scheme, curve, network, public_key, chain_code, imported FROM keys
+    WHERE id = :id
+"""
+"""The key that a copy is of."""

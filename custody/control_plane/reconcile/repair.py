@@ -75,8 +75,7 @@ class Repairs:
                     "signers": list(key.group.signers),
                 },
             )
-        if key.copied_from is not None:
-            await self._require_origin(key.copied_from)
+        await self._require_same_as_copied(key, self.application)
         job, body = self._job(key)
         result = _result(key)
         raw = _outcome(key, result)
@@ -120,10 +119,25 @@ class Repairs:
         if key.group is not None:
             await self._use_share_set(key)
 
-    async def _require_origin(self, key_id: UUID) -> None:
-        """Raise NotRepaired unless the key that a copy is of is in the database."""
-        if await self.database.row(queries.IS_KEY, {"id": key_id}) is None:
-            raise NotRepaired(f"it is a copy of key {key_id}: adopt that one first")
+    async def _require_same_as_copied(self, key: Agreed, application: UUID | None = None) -> None:
+        """Raise NotRepaired for a copy that differs from the copied key of this database.
+
+        The database may not know that key: its holders may have erased their shares since, and then
+        nobody attests it any more. ``application``: the one that gets the copy.
+        """
+        if key.copied_from is None:
+            return
+        copied = await self.database.row(queries.COPIED, {"id": key.copied_from})
+        if copied is None:
+            return
+        for name in ("scheme", "curve", "network", "public_key", "chain_code", "imported"):
+            if getattr(key.attested, name) != getattr(copied, name):
+                raise NotRepaired(f"it is a copy of key {key.copied_from}, with another {name}")
+        if application not in (None, copied.application_id):
+            raise NotRepaired(
+                f"it is a copy of key {key.copied_from}, which is another application's: name "
+                "that one"
+            )
 
     def _job(self, key: Agreed) -> tuple[Job, CreateKey | CreateWallet | CopyKey]:
         """Return the job of the request that the key was made for, as far as nodes know it."""
@@ -148,6 +162,7 @@ class Repairs:
 
     async def _finish(self, key: Agreed) -> None:
         await self._require_holders(key)
+        await self._require_same_as_copied(key)
         said = key.attested
         rows = await self.database.rows(
             READ_REPORTED,

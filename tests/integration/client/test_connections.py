@@ -17,14 +17,17 @@ from custody.client import (
     Custody,
     ExternalIdConflict,
     GatewayAnswer,
+    Key,
     MissingScope,
     Network,
+    NotFound,
     Refused,
     UnexpectedAnswer,
     Unreachable,
     Untrusted,
     connections,
 )
+from custody.client.calls import get, get_if_there
 from devstack.certificates import Certificates
 
 EMPTY_PAGE: dict[str, object] = {"items": [], "next_cursor": None}
@@ -123,6 +126,18 @@ async def test_the_async_client_tries_again_too(server, certificates):
     async with AsyncCustody(url, "custody_secret", certificates.ca) as custody:
         assert [wallet async for wallet in custody.list_wallets()] == []
     assert len(answers.seen) == 2
+
+
+def test_only_what_may_be_missing_is_answered_with_none(server, custody):
+    path = "/v1/keys/4d3f0f1e-7d3a-4a83-8f8b-0f7f5b0f3c11"
+    server[1].add(404, problem(404, "not_found"))
+    assert custody.connection.run(iter(get_if_there(path, Key))) is None
+    server[1].add(404, problem(404, "not_found"))
+    with pytest.raises(NotFound):
+        custody.connection.run(iter(get(path, Key)))
+    server[1].add(403, problem(403, "missing_scope"))
+    with pytest.raises(MissingScope):
+        custody.connection.run(iter(get_if_there(path, Key)))
 
 
 def test_lists_go_on_to_the_last_page(server, custody):

@@ -18,7 +18,7 @@ from custody.control_plane.reconcile.repair import NotRepaired
 from custody.control_plane.settings import Settings, initialise
 from custody.runtime.configuration import read_settings
 from custody.wire.algorithms import Store
-from custody.wire.inventory import ArchivedKey, HeldKey
+from custody.wire.inventory import ArchivedKey, HeldKey, Holding
 from custody.wire.jobs import Endpoint, JobKind
 from custody.wire.outcomes import NothingMade, OutcomeStatus
 from custody.wire.statements import MadeFor
@@ -28,6 +28,7 @@ from tests.integration.control_plane.test_archivals import MESSAGE, change
 from tests.integration.control_plane.test_imports import MINE, SECP256K1, imported, ready
 from tests.integration.control_plane.test_reconcile import (
     HONEST_KEY,
+    KEY_OF_THE_LIAR,
     QUESTION,
     SIGNERS,
     Driver,
@@ -263,13 +264,17 @@ async def test_a_derived_key_that_the_backup_lacks_is_named_by_its_path(signers:
 
 
 PAIR = SIGNERS[:2]
+TREASURY_HOLDS = {"group": "treasury", "threshold": 2, "signers": list(SIGNERS)}
 
 
-def a_copy(signers: Signers, key_id: UUID, copied_from: UUID) -> dict[str, list[HeldKey]]:
+def a_copy(
+    signers: Signers, key_id: UUID, copied_from: UUID, **changes: Any
+) -> dict[str, list[HeldKey]]:
     made_for = MadeFor(
         endpoint=Endpoint.COPIES, external_id="move", application=None, copied_from=copied_from
     )
     facts: dict[str, Any] = {"group": "pair", "signers": list(PAIR), "made_for": made_for}
+    facts |= changes
     return {name: [signers.held(name, key_id, **facts)] for name in PAIR}
 
 
@@ -284,9 +289,6 @@ async def test_a_copy_is_adopted_after_the_key_that_it_is_of(
     await add_pair(api)
     origin, copy_id = uuid4(), uuid4()
     said = a_copy(signers, copy_id, origin)
-    [difference] = await signers.differences(said)
-    with pytest.raises(NotRepaired, match="adopt that one first"):
-        await signers.apply(difference)
     states = [
         NodeState(name, "mpc", Store.MPC, identity.public_key)
         for name, identity in signers.identities.items()
@@ -301,8 +303,54 @@ async def test_a_copy_is_adopted_after_the_key_that_it_is_of(
     shown = (await api.get(f"/v1/keys/{copy_id}")).json()
     assert (shown["copied_from"], shown["status"]) == (str(origin), "Active")
     body = {"signer_group": "pair", "external_id": "move"}
-    again = await api.post(f"/v1/keys/{origin}/copy", json=body)
-    assert (again.status_code, again.json()["id"]) == (200, str(copy_id))
+    named = {"threshold": 2, "signers": list(PAIR[::-1]), "held_by": TREASURY_HOLDS}
+    for repeated in (body, body | named):  # as a client without pins, and with pins
+        again = await api.post(f"/v1/keys/{origin}/copy", json=repeated)
+        assert (again.status_code, again.json().get("id")) == (200, str(copy_id)), again.text
+
+
+async def test_a_copy_is_adopted_whose_origin_has_been_erased(
+    signers: Signers, api: httpx.AsyncClient
+):
+    """Nobody attests the copied key any more, and the copy is what its application has left."""
+    await add_pair(api)
+    origin, copy_id = uuid4(), uuid4()
+    said = a_copy(signers, copy_id, origin)
+    for name in SIGNERS:
+        held = signers.held(name, origin)
+        gone = held.model_copy(update={"holding": Holding.ERASED, "attestation": None})
+        said.setdefault(name, []).append(gone)
+    [difference] = await signers.differences(said)
+    await signers.apply(difference)
+    shown = (await api.get(f"/v1/keys/{copy_id}")).json()
+    assert (shown["copied_from"], shown["status"]) == (str(origin), "Active")
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [("public_key", KEY_OF_THE_LIAR), ("network", None), ("imported", True)]
+)
+async def test_a_copy_that_is_another_key_than_the_copied_one_is_not_adopted(
+    signers: Signers, api: httpx.AsyncClient, what: str, value: Any
+):
+    """New signers may have been told another old group, of liars."""
+    await add_pair(api)
+    origin, _ = await signers.finished()
+    said = a_copy(signers, uuid4(), origin, **{what: value})
+    [difference] = [each for each in await signers.differences(said) if each.repair is not None]
+    with pytest.raises(NotRepaired, match=f"with another {what}"):
+        await signers.apply(difference)
+
+
+async def test_a_copy_goes_to_the_application_of_the_copied_key(
+    signers: Signers, api: httpx.AsyncClient
+):
+    await add_pair(api)
+    origin, _ = await signers.finished()
+    said = a_copy(signers, uuid4(), origin)
+    [difference] = [each for each in await signers.differences(said) if each.repair is not None]
+    signers.application = uuid4()
+    with pytest.raises(NotRepaired, match="another application's"):
+        await signers.apply(difference)
 
 
 async def test_a_copy_that_its_signers_use_is_finished(signers: Signers, api: httpx.AsyncClient):
