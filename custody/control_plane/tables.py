@@ -288,7 +288,7 @@ jobs = Table(
     Column(
         "body_digest", LargeBinary, nullable=False
     ),  # what the same external id must bring again
-    # the job, as signed: custody.wire.signed_bytes.SignedBytes
+    # the job, as signed: custody.wire.signed_bytes.SignedBytes; empty once its ciphertexts are gone
     Column("payload", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("signing_key_id", String, nullable=False),
@@ -333,6 +333,15 @@ Index(  # the retention takes the oldest first
     jobs.c.finished_at,
     jobs.c.id,
     postgresql_where=(jobs.c.kind == "Sign") & jobs.c.finished_at.is_not(None),
+)
+Index(  # for the same, and for the ciphertexts in requests of imported and copied keys
+    "ix_jobs_finished_imports",
+    jobs.c.finished_at,
+    jobs.c.id,
+    postgresql_where=text(
+        "kind IN ('PrepareImport', 'ImportKey', 'CopyKey') AND payload <> ''"
+        " AND finished_at IS NOT NULL"
+    ),
 )
 Index(
     "ix_jobs_key_id_kind_created_at_id",

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from custody.database.connection import Connection
     from custody.database.retention import Retention
 
-retention_app = application("How long finished signatures, and audit records of nodes, are kept.")
+retention_app = application(
+    "How long finished signatures and imports, and audit records of nodes, are kept."
+)
 
 EXAMPLE = "our rules say two years, ticket 31"
 Reason = Annotated[str, typer.Option(help="Who decided, and why. For the audit.")]
@@ -51,10 +53,11 @@ def set_days(
     reason: Reason,
     node_audit: NodeAudit = False,
 ) -> None:
-    """Delete finished signatures, with all that led to them, after so many days.
+    """Delete finished signatures and imports, with all that led to them, after so many days.
 
-    Keys, wallets, attestations and the requests that made or changed keys always stay. The
-    external id of a deleted signature stays too: a repeated request gets external_id_spent.
+    Keys, wallets, attestations and the requests that made or changed keys always stay. Encrypted
+    private keys and shares in them are deleted. The external id of a deleted signature or import
+    stays too: a repeated request gets external_id_spent.
 
     With --node-audit: delete audit records of nodes so many days after they arrived here.
     """
@@ -75,7 +78,7 @@ def keep_all(context: typer.Context, reason: Reason, node_audit: NodeAudit = Fal
 
 
 def _what(node_audit: bool) -> str:
-    return "audit records of nodes" if node_audit else "finished signatures"
+    return "audit records of nodes" if node_audit else "finished signatures and imports"
 
 
 async def _read(node_audit: bool, connection: Connection) -> Retention:

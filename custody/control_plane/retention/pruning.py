@@ -1,15 +1,17 @@
-"""Deletes signatures that were finished longer ago than the retention, with steps and tasks.
+"""Deletes signatures and imports that were finished longer ago than the retention.
 
-Keys, wallets, and the requests that made or changed keys stay: the status of a key is read from
-them. The external id of a pruned signature is kept permanently, so that no repetition of the
-request signs a second time.
+Their steps and tasks go with them. Keys, wallets, and the requests that made or changed keys stay:
+the status of a key is read from them. Only the encrypted private keys and shares in them are
+deleted (ciphertexts.py). The external id of a pruned request is kept permanently, so that no
+repetition of the request signs a second time.
 
-A signature is pruned in two rounds. The first spends its external id, the second deletes it. An
-insertion that began before its id was spent finds the signature, and one that began later finds the
+A request is pruned in two rounds. The first spends its external id, the second deletes it. An
+insertion that began before its id was spent finds the request, and one that began later finds the
 spent id. SETTLED is longer than any statement takes, so there is no insertion that finds neither.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,27 +21,30 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from custody.control_plane.database import Database
+from custody.control_plane.retention.ciphertexts import TRY_LOCK, CiphertextPruning
 from custody.control_plane.retention.node_audit import NodeAuditPruning
 from custody.database.causes import is_transient
 from custody.database.connection import STATEMENT_SECONDS, Connection
 from custody.database.retention import BATCH, read_retention
 
 SETTLED = 10 * STATEMENT_SECONDS
-"""Seconds from the first round of a signature to its second, at least."""
+"""Seconds from the first round of a request to its second, at least."""
 INTERVAL = SETTLED
 """Seconds between two rounds."""
 BATCHES = 100
 """Batches of each kind in one round."""
-LOCK = 0x637573746F647901
-"""Of PostgreSQL's advisory locks: one replica prunes at a time."""
 FIRST = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
-_TRY_LOCK = f"SELECT pg_try_advisory_xact_lock({LOCK}) AS is_ours"
+WHICH = {
+    "signatures": "kind = 'Sign'",
+    "imports": "kind = 'PrepareImport' AND payload <> ''",
+}
+"""Conditions of what is pruned. Each is in the words of a partial index."""
 
 _OLDEST = """
     WITH oldest AS MATERIALIZED (
         SELECT id, finished_at, application_id, endpoint, external_id FROM jobs
-        WHERE kind = 'Sign' AND finished_at < now() - make_interval(days => :days)
+        WHERE {which} AND finished_at < now() - make_interval(days => :days)
             AND (finished_at, id) > (:after_time, :after_id)
         ORDER BY finished_at, id LIMIT :limit
     )
@@ -102,7 +107,7 @@ class PruningMetrics:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a round has done: spent external ids, and deleted signatures."""
+    """What a round has done: spent external ids, and deleted signatures and imports."""
 
     spent: int
     deleted: int
@@ -115,6 +120,7 @@ class Pruning:
         self._database = database
         self._metrics = metrics
         self._node_audit = NodeAuditPruning(database)
+        self._ciphertexts = CiphertextPruning(database)
 
     async def round(self) -> Pruned:
         """Delete what an earlier round has prepared, then prepare more. Raise database errors."""
@@ -122,11 +128,15 @@ class Pruning:
         retention = await read_retention(self._database.rows, default_days=None)
         if retention.kept_days is None:
             return Pruned(0, 0)
-        deleted = await self._delete(retention.kept_days)
-        spent = await self._spend(retention.kept_days)
-        if deleted:
-            log.info("pruned finished signatures", signatures=deleted)
-        return Pruned(spent, deleted)
+        self._count(await self._ciphertexts.round(retention.kept_days))
+        in_all = Pruned(0, 0)
+        for name, which in WHICH.items():
+            deleted = await self._delete(which, retention.kept_days)
+            spent = await self._spend(which, retention.kept_days)
+            if deleted:
+                log.info("pruned finished requests", kind=name, requests=deleted)
+            in_all = Pruned(in_all.spent + spent, in_all.deleted + deleted)
+        return in_all
 
     async def run(self) -> None:
         """Do a round every few minutes until cancelled. The next one continues after an error."""
@@ -139,21 +149,25 @@ class Pruning:
                 log.debug("pruning failed, it continues later", error=type(error).__name__)
             await asyncio.sleep(INTERVAL)
 
-    async def _delete(self, days: int) -> int:
+    def _count(self, deleted: Mapping[str, int]) -> None:
+        for table, number in deleted.items():
+            self._metrics.rows.labels(table).inc(number)
+
+    async def _delete(self, which: str, days: int) -> int:
         place, in_all = FIRST, 0
         for _ in range(BATCHES):
-            row = await self._batch(_DELETE, days, place, {"settled": SETTLED})
+            sql = _DELETE.replace("{which}", which)
+            row = await self._batch(sql, days, place, {"settled": SETTLED})
             if row is None or not row.jobs:
                 break
-            for table in ("jobs", "steps", "tasks"):
-                self._metrics.rows.labels(table).inc(getattr(row, table))
+            self._count({"jobs": row.jobs, "steps": row.steps, "tasks": row.tasks})
             place, in_all = (row.finished_at, row.id), in_all + row.jobs
         return in_all
 
-    async def _spend(self, days: int) -> int:
+    async def _spend(self, which: str, days: int) -> int:
         place, in_all = FIRST, 0
         for _ in range(BATCHES):
-            row = await self._batch(_SPEND, days, place, {})
+            row = await self._batch(_SPEND.replace("{which}", which), days, place, {})
             if row is None:
                 break
             place, in_all = (row.finished_at, row.id), in_all + row.number
@@ -166,7 +180,7 @@ class Pruning:
         values = {"days": days, "limit": BATCH, "after_time": place[0], "after_id": place[1]}
 
         async def work(connection: Connection) -> Any:
-            [lock] = await connection.rows(_TRY_LOCK)
+            [lock] = await connection.rows(TRY_LOCK)
             return await connection.row(sql, {**values, **more}) if lock.is_ours else None
 
         return await self._database.in_transaction(work)

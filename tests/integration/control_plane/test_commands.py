@@ -118,7 +118,9 @@ def test_signatures_and_audit_records_of_nodes_have_a_retention_each(configured:
         return found
 
     reason = ("--reason", "ticket 31")
-    assert "signatures are kept" in configured("retention", "set", "730", *reason).stdout
+    assert (
+        "signatures and imports are kept" in configured("retention", "set", "730", *reason).stdout
+    )
     said = configured("retention", "set", "400", "--node-audit", *reason).stdout
     assert "audit records of nodes are kept for 400 days" in said
     assert (days(), days("--node-audit")) == (730, 400)

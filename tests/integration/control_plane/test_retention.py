@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from custody.control_plane.retention import pruning
+from custody.control_plane.retention.ciphertexts import LOCK
 from custody.control_plane.retention.pruning import Pruned, Pruning, PruningMetrics
 from custody.database.connection import STATEMENT_SECONDS
 from custody.database.retention import CHANGE
@@ -124,7 +125,7 @@ async def test_one_replica_prunes_at_a_time(replica: Replica, other_replica: Rep
     await age(replica, 3)
     await keep_for(replica, 2)
     async with other_replica.database.transaction() as connection:
-        await connection.rows(f"SELECT pg_advisory_xact_lock({pruning.LOCK})")
+        await connection.rows(f"SELECT pg_advisory_xact_lock({LOCK})")
         assert await pruning_of(replica).round() == Pruned(0, 0)
     assert (await pruning_of(replica).round()).deleted == 1
 
