@@ -16,6 +16,7 @@ from devstack.launcher import Launcher
 from devstack.processes import LOCALHOST, Program, free_port
 from devstack.service import Service, clean_environment
 
+BY_HAND = ("RefreshKey", "RepairShare", "UnarchiveKey", "ImportKey", "DealShares")
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "gate"
 
 
@@ -62,7 +63,7 @@ class ExampleGate(Service):
         self,
         *,
         applications: Sequence[str] = (),
-        by_hand: Sequence[str] = ("RefreshKey", "RepairShare", "UnarchiveKey"),
+        by_hand: Sequence[str] = BY_HAND,
         bare_hashes: str = "pending",
         refuse_words: Sequence[str] = ("drain",),
         approve_up_to: int = 200,

@@ -28,6 +28,8 @@ MAX_AGE_SECONDS = 60
 """A question signed longer ago may be somebody's recording of it."""
 MIN_KEY = 16
 HANDSHAKE_SECONDS = 10
+SIGNED = {"Message", "BareHash", "SolanaTransaction"}
+"""The types of ``decoded`` of a signature. Questions of other kinds have no text to judge."""
 
 Answer = tuple[str, str]
 """A decision (approve, reject or pending) and its reason."""
@@ -52,6 +54,8 @@ def by_policy(policy: dict[str, Any], question: dict[str, Any]) -> Answer:
     if question["kind"] in policy["by_hand"]:
         return "pending", f"{question['kind']} waits for a person"
     decoded = question["decoded"]
+    if decoded["type"] not in SIGNED:
+        return "pending", f"{question['kind']} signs nothing: a person has to decide"
     if decoded["type"] == "BareHash":
         return policy["bare_hashes"], "a bare hash: nobody can say what stands behind it"
     if decoded["type"] == "SolanaTransaction":

@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 
-from custody.node.gate_messages import question_about, sign_question
+from custody.node.gate_messages import (
+    FOLLOWS,
+    GATED,
+    ShownCopy,
+    ShownImport,
+    ShownRefresh,
+    ShownRepair,
+    ShownUnarchival,
+    question_about,
+    sign_question,
+)
 from custody.wire.algorithms import EDDSA_ED25519, Network, Store
-from custody.wire.jobs import Endpoint, JobKind
+from custody.wire.encoding import Model
+from custody.wire.jobs import JobKind
 from custody.wire.requests import SignHash, SignTransaction
 from devstack.gate import EXAMPLE
 from tests.made_up_keys import made_up_key
@@ -72,8 +83,31 @@ def test_the_policy_as_it_comes() -> None:
     assert decision(complete(message=transfer), key=keys[0]) == "pending"
     transaction = SignTransaction(kind="Transaction", transaction=bytes.fromhex(transfer[2:]))
     assert decision(transaction, key=keys[1]) == "pending"
-    refresh: dict[str, Any] = {"kind": JobKind.REFRESH_KEY.value, "endpoint": Endpoint.REFRESHES}
-    assert decision(b"{}", **refresh) == "pending"
+
+
+@pytest.mark.parametrize("by_hand", [POLICY["by_hand"], []])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        ShownRefresh(),
+        ShownRepair(signer="signer-2"),
+        ShownImport(public_key=SOLANA_KEY),
+        ShownCopy(signer_group="zurich", threshold=2, signers=("signer-4", "signer-5")),
+        ShownUnarchival(),
+    ],
+    ids=lambda shown: shown.type,
+)
+def test_what_signs_nothing_waits_for_a_person(shown: Model, by_hand: list[str]) -> None:
+    question = {
+        "kind": JobKind.DEAL_SHARES.value,
+        "application": "shop",
+        "decoded": shown.model_dump(mode="json"),
+    }
+    assert handler.by_policy(POLICY | {"by_hand": by_hand}, question)[0] == "pending"
+
+
+def test_the_policy_names_each_kind_that_is_gated_and_signs_nothing() -> None:
+    assert set(POLICY["by_hand"]) == {*GATED.values(), *FOLLOWS.values()} - {JobKind.SIGN}
 
 
 def test_only_the_applications_named_may_ask_where_any_are() -> None:
