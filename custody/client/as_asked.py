@@ -3,15 +3,29 @@
 The nodes attest what they hold. Only the request says what the application wanted.
 """
 
+from typing import Any
 from uuid import UUID
 
-from custody.client.calls import Wish
-from custody.client.errors import NotAttested
+from custody.client.calls import Call, Wish
+from custody.client.errors import NotAttested, UnexpectedAnswer
 from custody.wire.requests import CopyKey, CreateKey, CreateWallet, DeriveKey
 from custody.wire.resources import Key, Wallet
 
 AS_ASKED = ("store", "network", "scheme", "curve", "signer_group")
 """What a request for a key says, and its answer must say again."""
+FILTERS = ("external_id", "network", "address", "key_id")
+"""The filters of lists by which an application finds one wallet, key or signature."""
+
+
+def require_filtered(found: object, call: Call[Any]) -> None:
+    """Raise UnexpectedAnswer for an item of a list that the call's filters leave out.
+
+    The nodes attest another wallet of the application, too.
+    """
+    for name in FILTERS:
+        asked, given = call.query.get(name), getattr(found, name, None)
+        if asked is not None and asked != (None if given is None else str(given)):
+            raise UnexpectedAnswer(f"{name}: asked for {asked}, was given {given}")
 
 
 def derivation(wish: Wish | None) -> tuple[UUID, str] | None:

@@ -19,6 +19,7 @@ from tenacity import (
     wait_random,
 )
 
+from custody.client.as_asked import require_filtered
 from custody.client.calls import Call, Calls, next_page
 from custody.client.copied_groups import with_pinned_groups
 from custody.client.errors import (
@@ -227,6 +228,7 @@ class Connection:
         while following is not None:
             page = self.send(following)
             for item in page.items:
+                require_filtered(item, following)
                 if self._attested is not None:
                     self.run(self._attested.check(item))
                 yield item
@@ -285,6 +287,7 @@ class AsyncConnection:
         while following is not None:
             page = await self.send(following)
             for item in page.items:
+                require_filtered(item, following)
                 if self._attested is not None:
                     await self.run(self._attested.check(item))
                 yield item

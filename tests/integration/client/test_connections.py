@@ -151,6 +151,37 @@ def test_lists_go_on_to_the_last_page(server, custody):
     ]
 
 
+SIGNATURE: dict[str, object] = {
+    "id": "01920000-0000-7000-8000-000000000001",
+    "key_id": "01920000-0000-7000-8000-000000000002",
+    "status": "Pending",
+    "kind": "Message",
+    "message": "hello",
+    "transaction": None,
+    "digest": None,
+    "signature": None,
+    "external_id": "order-7",
+    "reason": None,
+    "created_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-01T00:15:00Z",
+}
+
+
+async def test_an_item_that_a_filter_leaves_out_is_not_handed_out(server, certificates, custody):
+    """An application takes the first item for the one that it has asked for."""
+    url, answers = server
+    key_id = str(SIGNATURE["key_id"])
+    for _ in range(3):
+        answers.add(200, {"items": [SIGNATURE], "next_cursor": None})
+    [found] = custody.list_signatures(key_id, external_id="order-7")
+    assert found.external_id == "order-7"
+    with pytest.raises(UnexpectedAnswer, match="asked for order-8, was given order-7"):
+        list(custody.list_signatures(key_id, external_id="order-8"))
+    async with AsyncCustody(url, "custody_secret", certificates.ca) as asynchronous:
+        with pytest.raises(UnexpectedAnswer, match="asked for order-8, was given order-7"):
+            await anext(asynchronous.list_signatures(key_id, external_id="order-8"))
+
+
 def test_a_refusal_is_not_tried_again(server, custody):
     server[1].add(403, problem(403, "missing_scope"))
     with pytest.raises(MissingScope, match="why") as refused:

@@ -28,6 +28,7 @@ from custody.client import (
     operations,
     read_pinned_nodes,
 )
+from custody.client.as_asked import require_filtered
 from custody.client.calls import Calls, Wish, wish
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.addresses import address_of
@@ -487,6 +488,25 @@ def test_the_items_of_lists_are_checked_one_by_one():
         restores=(),
     )
     assert list(keys.check(node)) == []
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"external_id": "order-8"},
+        {"external_id": None},
+        {"network": Network.ETHEREUM_SEPOLIA},
+        {"address": "0x00"},
+        {"key_id": OTHER_ID},
+    ],
+    ids=str,
+)
+def test_each_filter_that_finds_one_wallet_is_compared(lie):
+    filters = {name: getattr(WALLET, name) for name in lie}
+    call = operations.list_wallets(**filters)
+    require_filtered(WALLET, call)
+    with pytest.raises(UnexpectedAnswer):
+        require_filtered(WALLET.model_copy(update=lie), call)
 
 
 def pins_file(path: Path, text: str) -> Path:
