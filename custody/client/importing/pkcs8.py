@@ -49,7 +49,7 @@ def encode_pkcs8(key: PrivateKey) -> bytes:
 
     The octets of the number have the size of the order (SEC 1, section C.4), with leading zeros.
     Raises ValueError for a Schnorr key: PKCS#8 does not tell it from ECDSA, so a token would sign
-    with the wrong scheme. Raises BadPrivateKey for an Ed25519 key without a seed.
+    with the wrong scheme. Raises BadPrivateKey as ``require_form_for_hsm`` does.
     """
     key.require_form_for_hsm()
     private_key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey

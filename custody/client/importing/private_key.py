@@ -70,10 +70,17 @@ class PrivateKey:
         return public_key_of(self.algorithm, self.secret)
 
     def require_form_for_hsm(self) -> None:
-        """Raise BadPrivateKey for a key that an HSM cannot take in: an Ed25519 key without a seed.
+        """Raise BadPrivateKey for an Ed25519 key without a seed, and for a key with a chain code.
 
-        PKCS#8 has the seed (RFC 8410, section 7), and so does CKA_VALUE in SoftHSM.
+        PKCS#8 has the seed (RFC 8410, section 7), and so does CKA_VALUE in SoftHSM. A driver keeps
+        no chain code, so the children of the key would be lost.
         """
+        if self.chain_code is not None:
+            raise BadPrivateKey(
+                KeyFault.UNSUPPORTED,
+                "keys of store hsm have no chain code: import the key without it, or to a signer "
+                "group (store mpc)",
+            )
         if self.is_seedless:
             raise BadPrivateKey(
                 KeyFault.UNSUPPORTED,

@@ -19,8 +19,8 @@ def seal_key(key: PrivateKey, statements: Sequence[ImportKeyStatement]) -> Impor
     of the wallet (``PrivateKey.for_wallet``) or the bare key. In MPC mode a key of ECDSA/secp256k1
     without a chain code gets a random one.
 
-    Raises BadPrivateKey if the import is for another algorithm, and ValueError if the statements
-    contradict each other, if one is missing, and for a chain code that a driver cannot keep.
+    Raises BadPrivateKey if the import is for another algorithm, and for a chain code that a driver
+    cannot keep. Raises ValueError if the statements contradict each other, or if one is missing.
     """
     if not statements:
         raise ValueError("there is no statement of a node")
@@ -45,8 +45,6 @@ def seal_key(key: PrivateKey, statements: Sequence[ImportKeyStatement]) -> Impor
 
 
 def _wrapped_for_driver(key: PrivateKey, statement: ImportKeyStatement) -> ImportedKey:
-    if key.chain_code is not None:
-        raise ValueError("keys of store hsm have no chain code: import the key without it")
     return ImportedKey(
         import_id=statement.import_id,
         public_key=key.public_key,

@@ -138,7 +138,7 @@ def test_a_driver_unwraps_the_key_from_what_is_sent(algorithm, protection):
 
 
 def test_a_driver_keeps_no_chain_code():
-    with pytest.raises(ValueError, match="without it"):
+    with pytest.raises(BadPrivateKey, match="without it"):
         seal_key(key_of(ECDSA_SECP256K1, chain_code=bytes(32)), of_driver(ECDSA_SECP256K1))
 
 
