@@ -37,6 +37,7 @@ class Operations:
     derive_key = Operation(operations.derive_key)
     refresh_key = Operation(operations.refresh_key)
     copy_key = Operation(operations.copy_key)
+    list_copies = Listing(operations.list_copies)
     get_refresh = Operation(operations.get_refresh)
     repair_share = Operation(operations.repair_share)
     get_repair = Operation(operations.get_repair)

@@ -120,7 +120,7 @@ class GatewayAnswer(Unavailable):
 class NotFinal(CustodyError):
     """Time was up before the request was final.
 
-    The request continues. ``resource`` is its last known state.
+    The request continues. ``resource`` is its last known state, with the reason why it waits.
 
     Its status may also be one that this version of the library does not know (Unknown).
     """
@@ -131,6 +131,8 @@ class NotFinal(CustodyError):
             how = f"{status.value}, a status that this version does not know; it may be final"
         else:
             how = f"still {status.value}; the request continues"
+        if resource.reason is not None:
+            how += f" ({_why(resource)})"
         super().__init__(f"{_name(resource)} is {how}")
         self.resource = resource
 
@@ -139,9 +141,7 @@ class Ended(CustodyError):
     """The request ended without a result: ``resource`` is its final state, with the reason."""
 
     def __init__(self, resource: Resource) -> None:
-        reason = resource.reason
-        why = f"{reason.code}: {reason.detail}" if reason else "no reason was given"
-        super().__init__(f"{_name(resource)} is {resource.status.value}: {why}")
+        super().__init__(f"{_name(resource)} is {resource.status.value}: {_why(resource)}")
         self.resource = resource
 
 
@@ -151,6 +151,11 @@ class Rejected(Ended):
 
 class Failed(Ended):
     """The request failed; a new request may succeed."""
+
+
+def _why(resource: Resource) -> str:
+    reason = resource.reason
+    return f"{reason.code}: {reason.detail}" if reason else "no reason was given"
 
 
 def _name(resource: Resource) -> str:

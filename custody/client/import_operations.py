@@ -1,5 +1,6 @@
 """Imports of private keys, described once for both clients (custody.client.operations)."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
@@ -7,6 +8,7 @@ from custody.client.calls import Call, Calls, Wish, get, wish
 from custody.client.errors import NotAttested, UnexpectedAnswer
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.sealed_key import seal_key
+from custody.client.unchanged import listed
 from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.algorithms import AddressType, Network, Protection, Store
 from custody.wire.imports import ImportedKey, ImportKeyStatement
@@ -24,25 +26,30 @@ def import_wallet(
     address_type: AddressType | None = None,
     allow_host: bool = False,
     external_id: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
     wait: float = DEFAULT_WAIT,
 ) -> Calls[Wallet]:
     """Import a private key for a wallet, and wait for its address. Needs pinned nodes.
 
     The key is encrypted to import keys that the pinned nodes have signed. For Taproot the output
     key is imported. ``allow_host``: also to a driver that decrypts the key on its host.
-    ``external_id`` and ``wait``: as for create_wallet; ``wait`` counts twice, for the import too.
+    ``external_id``, ``name``, ``tags`` and ``wait``: as for create_wallet; ``wait`` counts twice,
+    for the import too.
     Raises BadPrivateKey, NotAttested, and the errors of create_wallet.
     """
     key = private_key.for_wallet(network, address_type)
-    imported = yield from _sealed(key, store, signer_group, allow_host, wait)
-    body = CreateWallet(
+    body = CreateWallet(  # before the import: a bad argument must not use one up
         network=network,
         store=store,
         signer_group=signer_group,
         address_type=address_type,
-        imported=imported,
         external_id=_named(external_id),
+        name=name,
+        tags=listed(tags) or None,
     )
+    imported = yield from _sealed(key, store, signer_group, allow_host, wait)
+    body = body.model_copy(update={"imported": imported})
     call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
     return (
         yield from until_final(call, lambda wallet: get(f"/v1/wallets/{wallet.id}", Wallet), wait)
@@ -56,22 +63,26 @@ def import_key(
     signer_group: str | None = None,
     allow_host: bool = False,
     external_id: str | None = None,
+    name: str | None = None,
+    tags: Iterable[str] = (),
     wait: float = DEFAULT_WAIT,
 ) -> Calls[Key]:
     """Import a private key as a bare key, and wait until it is Active. As for import_wallet.
 
     Raises BadPrivateKey, NotAttested, and the errors of create_key.
     """
-    imported = yield from _sealed(private_key, store, signer_group, allow_host, wait)
     scheme, curve = private_key.algorithm
     body = CreateKey(
         scheme=scheme,
         curve=curve,
         store=store,
         signer_group=signer_group,
-        imported=imported,
         external_id=_named(external_id),
+        name=name,
+        tags=listed(tags) or None,
     )
+    imported = yield from _sealed(private_key, store, signer_group, allow_host, wait)
+    body = body.model_copy(update={"imported": imported})
     call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
     return (yield from until_final(call, lambda key: get(f"/v1/keys/{key.id}", Key), wait))
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from custody.client.calls import Answer, Call, Calls, Wish, get, patch, post, wish
 from custody.client.errors import UnexpectedAnswer
-from custody.client.unchanged import UNCHANGED, Unchanged, change_of
+from custody.client.unchanged import UNCHANGED, Unchanged, change_of, listed
 from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
 from custody.wire.jobs import Endpoint
@@ -107,7 +107,7 @@ def create_wallet(
         path=path,
         external_id=_external_id(external_id),
         name=name,
-        tags=list(tags) or None,
+        tags=listed(tags) or None,
     )
     call = wish("/v1/wallets", Wish(Endpoint.WALLETS, body), Wallet)
     return until_final(call, lambda wallet: _wallet(wallet.id), wait)
@@ -129,6 +129,7 @@ def list_wallets(
     status: KeyStatus | None = None,
     external_id: str | None = None,
     network: Network | None = None,
+    store: Store | None = None,
     address: str | None = None,
     key_id: UUID | str | None = None,
     name: str | None = None,
@@ -148,10 +149,11 @@ def list_wallets(
         status=status,
         external_id=external_id,
         network=network,
+        store=store,
         address=address,
         key_id=None if key_id is None else str(key_id),
         name=name,
-        tag=list(tags) or None,
+        tag=listed(tags) or None,
         owner=owner,
         archived=None if archived is None else str(archived).lower(),
     )
@@ -166,7 +168,7 @@ def add_wallet(
     has a bare key's algorithm. If the key has a wallet on this network, that one is returned.
     Raises InvalidRequest, KeyNotActive, NotFound.
     """
-    body = AddWallet(network=network, name=name, tags=list(tags) or None)
+    body = AddWallet(network=network, name=name, tags=listed(tags) or None)
     wallet = yield from post(f"/v1/keys/{key_id}/wallets", body, Wallet)
     if (wallet.key_id, wallet.network) != (UUID(str(key_id)), network):
         raise UnexpectedAnswer(
@@ -212,7 +214,7 @@ def create_key(
         signer_group=signer_group,
         external_id=_external_id(external_id),
         name=name,
-        tags=list(tags) or None,
+        tags=listed(tags) or None,
     )
     call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
     return until_final(call, lambda key: _key(key.id), wait)
@@ -231,6 +233,9 @@ def list_keys(
     status: KeyStatus | None = None,
     external_id: str | None = None,
     network: Network | None = None,
+    store: Store | None = None,
+    scheme: Scheme | None = None,
+    curve: Curve | None = None,
     name: str | None = None,
     tags: Iterable[str] = (),
     owner: str | None = None,
@@ -243,8 +248,11 @@ def list_keys(
         status=status,
         external_id=external_id,
         network=network,
+        store=store,
+        scheme=scheme,
+        curve=curve,
         name=name,
-        tag=list(tags) or None,
+        tag=listed(tags) or None,
         owner=owner,
         archived=None if archived is None else str(archived).lower(),
     )
@@ -274,7 +282,7 @@ def derive_key(
     ExternalIdConflict.
     """
     body = DeriveKey(
-        path=path, external_id=_external_id(external_id), name=name, tags=list(tags) or None
+        path=path, external_id=_external_id(external_id), name=name, tags=listed(tags) or None
     )
     wanted = Wish(Endpoint.DERIVATIONS, body, UUID(str(key_id)))
     return _once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
@@ -358,6 +366,11 @@ def copy_key(
         if found != right:
             raise UnexpectedAnswer(f"the copy {made.id} has another {name} than key {key_id}")
     return made
+
+
+def list_copies(key_id: UUID | str) -> Call[Page[Key]]:
+    """Iterate over the copies of a key, newest first, with failed ones. Raises NotFound."""
+    return get(f"/v1/keys/{key_id}/copies", Page[Key])
 
 
 def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:

@@ -15,6 +15,13 @@ class Unchanged(Enum):
 UNCHANGED = Unchanged.UNCHANGED
 
 
+def listed(tags: Iterable[str]) -> list[str]:
+    """Return tags as a list. Raise ValueError for one text, whose letters would become the tags."""
+    if isinstance(tags, str):
+        raise ValueError(f"tags: give a list, for example [{tags!r}], not one text")
+    return list(tags)
+
+
 def change_of(
     name: str | Unchanged | None, tags: Iterable[str] | Unchanged | None
 ) -> UpdateMetadata:
@@ -23,5 +30,5 @@ def change_of(
     if not isinstance(name, Unchanged):
         given["name"] = name
     if not isinstance(tags, Unchanged):
-        given["tags"] = None if tags is None else list(tags)
+        given["tags"] = None if tags is None else listed(tags)
     return UpdateMetadata.model_validate(given)

@@ -57,7 +57,7 @@ def read_private_key(
     password: str | None = None,
     public_key: bytes | None = None,
 ) -> PrivateKey:
-    """Return the private key in the data. Raise BadPrivateKey.
+    """Return the private key in the data. Raise BadPrivateKey, and ValueError for another format.
 
     ``curve``: needed for hex; for other formats the key must be of this curve, if it is given.
     ``password``: for encrypted data alone, used as UTF-8. ``public_key``: the key must have this
@@ -65,7 +65,7 @@ def read_private_key(
     no checksum.
     """
     try:
-        key = _read(_bytes(data), format, curve, password)
+        key = _read(_bytes(data), KeyFormat(format), curve, password)
         if curve not in (None, key.algorithm.curve):
             raise BadPrivateKey(
                 KeyFault.UNSUPPORTED, f"the private key is of {key.algorithm.curve.value}"

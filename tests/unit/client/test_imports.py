@@ -2,16 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from custody.client.errors import Failed, NotAttested, NotFinal
-from custody.client.import_operations import import_key
+from custody.client.import_operations import import_key, import_wallet
 from custody.client.importing.private_key import PrivateKey
 from custody.client.pinned_nodes import AttestedKeys, checked_without_pins
-from custody.wire.algorithms import ECDSA_SECP256K1
+from custody.wire.algorithms import ECDSA_SECP256K1, Network
 from custody.wire.answers import read_answer
 from custody.wire.attestations import PinnedNodes
 from custody.wire.imports import ImportKeyStatement
@@ -67,6 +68,29 @@ def next_body(answer: Any, wait: float = 0) -> CreateKey:
     assert second.wish is not None
     assert second.wish.endpoint is Endpoint.KEYS
     return CreateKey.model_validate_json(second.body or b"")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        import_key(MINE, name="A name", tags={"cold"}, wait=0),
+        import_wallet(MINE, Network.ETHEREUM, name="A name", tags={"cold"}, wait=0),
+    ],
+)
+def test_an_imported_key_or_wallet_gets_a_name_and_tags(operation):
+    calls = AttestedKeys(PINS).checked(operation)
+    next(calls)
+    sent = json.loads(calls.send(shown_import(NODE_SIGNER)).body or b"")
+    assert (sent["name"], sent["tags"]) == ("A name", ["cold"])
+
+
+@pytest.mark.parametrize("bad", [{"name": " A"}, {"tags": ["two words"]}, {"tags": "cold"}])
+@pytest.mark.parametrize(
+    "operation", [import_key, partial(import_wallet, network=Network.ETHEREUM)]
+)
+def test_a_bad_argument_uses_up_no_import(operation, bad):
+    with pytest.raises(ValueError, match=r"name|tag"):
+        next(operation(MINE, **bad))
 
 
 def test_a_key_is_sealed_to_the_pinned_node():

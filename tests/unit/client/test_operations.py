@@ -1,5 +1,6 @@
 """Operations describe calls: what is sent, what is read, and when waiting ends. No network."""
 
+import inspect
 import json
 from datetime import UTC, datetime
 from typing import Any, assert_type
@@ -19,6 +20,7 @@ from custody.client import (
     Scheme,
     Signature,
     SignatureStatus,
+    Store,
     UnexpectedAnswer,
     Unknown,
     Wallet,
@@ -26,6 +28,7 @@ from custody.client import (
 )
 from custody.client.calls import Call, Calls
 from custody.client.client import Operations
+from custody.control_plane.serve import openapi_document
 from custody.wire.algorithms import EDDSA_ED25519
 from custody.wire.resources import Reason
 from tests.made_up_keys import made_up_key
@@ -96,16 +99,50 @@ def test_an_update_sends_only_what_it_is_given(update: Any, path: str):
     assert body(first_call(update(KEY))) == {}
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda tags: operations.create_wallet(Network.ETHEREUM, tags=tags),
+        lambda tags: operations.create_key(Scheme.ECDSA, Curve.SECP256K1, tags=tags),
+        lambda tags: next(operations.derive_key(KEY, "m/0", tags=tags)),
+        lambda tags: next(operations.add_wallet(KEY, Network.SOLANA, tags=tags)),
+        lambda tags: operations.list_wallets(tags=tags),
+        lambda tags: operations.list_keys(tags=tags),
+        lambda tags: operations.update_wallet(KEY, tags=tags),
+    ],
+)
+def test_one_text_is_not_taken_for_a_list_of_tags(operation: Any):
+    operation(["cold"])
+    with pytest.raises(ValueError, match=r"give a list, for example \['cold'\]"):
+        operation("cold")
+
+
 @pytest.mark.parametrize("listing", [operations.list_wallets, operations.list_keys])
 def test_filters_of_a_list_are_query_parameters(listing: Any):
-    call = listing(tags=["a", "b"], name="A", owner="acme", network=Network.SOLANA)
+    call = listing(tags=["a", "b"], name="A", owner="acme", network=Network.SOLANA, store=Store.MPC)
     assert dict(call.query) == {
         "tag": ["a", "b"],
         "name": "A",
         "owner": "acme",
         "network": "Solana",
+        "store": "mpc",
     }
     assert dict(listing().query) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "listing"),
+    [
+        ("/v1/wallets", operations.list_wallets),
+        ("/v1/keys", operations.list_keys),
+        ("/v1/keys/{key_id}/copies", operations.list_copies),
+        ("/v1/keys/{key_id}/signatures", operations.list_signatures),
+    ],
+)
+def test_a_list_takes_every_filter_of_the_api(path: str, listing: Any):
+    shown = {each["name"] for each in openapi_document()["paths"][path]["get"]["parameters"]}
+    filters = {"tags" if name == "tag" else name for name in shown - {"limit", "cursor"}}
+    assert set(inspect.signature(listing).parameters) == filters
 
 
 def test_a_name_and_tags_are_part_of_the_request_that_an_application_signs():
@@ -198,9 +235,18 @@ def test_when_time_is_up_the_error_has_the_request_as_it_stood():
     calls = operations.sign_message(KEY, "hello", wait=1e-9)
     first_call(calls)
     pending = signature(SignatureStatus.PENDING)
-    with pytest.raises(NotFinal, match="still Pending") as raised:
+    with pytest.raises(NotFinal, match=r"still Pending; the request continues$") as raised:
         calls.send(pending)
     assert raised.value.resource is pending
+
+
+def test_when_time_is_up_the_error_says_what_the_request_waits_for():
+    calls = operations.sign_message(KEY, "hello", wait=1e-9)
+    first_call(calls)
+    waits = Reason(code="waiting_for_signers", detail="1 of 2 signers")
+    pending = signature(SignatureStatus.PENDING).model_copy(update={"reason": waits})
+    with pytest.raises(NotFinal, match=r"continues \(waiting_for_signers: 1 of 2 signers\)"):
+        calls.send(pending)
 
 
 @pytest.mark.parametrize(

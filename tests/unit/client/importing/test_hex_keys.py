@@ -1,10 +1,12 @@
 """Hex: exactly 32 bytes, from 1 to the order less 1, and for Ed25519 any."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.client.importing.faults import KeyFault
+from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.formats import KeyFormat, read_private_key
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.texts import HEX_ALGORITHM
@@ -156,3 +158,13 @@ def test_the_same_32_bytes_are_other_keys_on_other_curves():
     keys = [read_hex("17" * 32, curve) for curve in HEX_ALGORITHM]
     assert [key.algorithm for key in keys] == [ECDSA_SECP256K1, ECDSA_SECP256R1, EDDSA_ED25519]
     assert len({key.public_key for key in keys}) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [("keystore", "password_needed"), ("pkcs8", "not PKCS#8"), ("hex", "not hex digits"),
+     ("wiff", "'wiff' is not a valid KeyFormat")],
+)  # fmt: skip
+def test_the_name_of_a_format_means_that_format(form: Any, why: str):
+    with pytest.raises((BadPrivateKey, ValueError), match=why):
+        read_private_key("{}", form, curve=Curve.SECP256K1)
