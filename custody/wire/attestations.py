@@ -161,7 +161,9 @@ class PinnedNodes:
         """Return a pinned signer group. Raise Unattested if there is none of this name."""
         pinned = self._signer_groups.get(name)
         if pinned is None:
-            raise Unattested(f"the signer group {name!r} is not pinned")
+            raise Unattested(
+                f"the signer group {name!r} is not pinned: pin its threshold and its signers first"
+            )
         return pinned
 
     def require_signer_group(self, group: str, threshold: int, signers: Sequence[str]) -> None:

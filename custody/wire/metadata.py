@@ -4,9 +4,10 @@ They are metadata of the control plane. Nodes do not store, check or attest them
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError, WrapValidator
 
 from custody.wire.encoding import Model
 
@@ -38,6 +39,20 @@ def _visible(name: str) -> str:
     return name
 
 
+def _explained(rule: str) -> WrapValidator:
+    """Say the rule in words where a text does not match the pattern, which nobody can read."""
+
+    def check(value: object, inner: Callable[[object], str]) -> str:
+        try:
+            return inner(value)
+        except ValidationError as error:
+            if any(each["type"] == "string_pattern_mismatch" for each in error.errors()):
+                raise ValueError(rule) from None
+            raise
+
+    return WrapValidator(check)
+
+
 Name = Annotated[
     str,
     Field(
@@ -46,12 +61,18 @@ Name = Annotated[
         pattern=rf"^[^\s{_NOT_SHOWN}]([^{_NOT_SHOWN}]*[^\s{_NOT_SHOWN}])?$",
     ),
     AfterValidator(_visible),
+    _explained(
+        "a name has no spaces at its ends, no control characters, and no marks that change the "
+        "direction of text"
+    ),
 ]
 """A name: 1 to 100 characters without spaces at its ends, control characters, marks that change the
 direction of text, and characters that are not shown."""
 
 Tag = Annotated[
-    str, Field(min_length=1, max_length=MAX_TAG, pattern=r"^[A-Za-z0-9._:/@+=-]{1,50}$")
+    str,
+    Field(min_length=1, max_length=MAX_TAG, pattern=r"^[A-Za-z0-9._:/@+=-]{1,50}$"),
+    _explained("a tag consists of a-z, A-Z, 0-9 and . _ : / @ + = -, without spaces"),
 ]
 """A tag: 1 to 50 of a-z, A-Z, 0-9, '.', '_', ':', '/', '@', '+', '=' and '-'."""
 

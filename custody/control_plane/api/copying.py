@@ -106,7 +106,11 @@ def router(services: Services) -> APIRouter:
 
 def _require_copyable(key: Key) -> None:
     if key.store is not Store.MPC:
-        raise ProblemError(Code.NOT_COPYABLE, f"Key {key.id} is of store hsm: it has no shares.")
+        raise ProblemError(
+            Code.NOT_COPYABLE,
+            f"Key {key.id} is of store hsm, and only keys of store mpc have shares to copy. For a "
+            "key that a signer group holds, create a wallet of store mpc and move the funds.",
+        )
     if key.root is not None:
         raise ProblemError(
             Code.NOT_COPYABLE,

@@ -46,6 +46,22 @@ def test_names_that_show_as_something_else_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "bad", "rule"),
+    [
+        ("name", "a ", "a name has no spaces at its ends"),
+        ("name", "a\nb", "no control characters"),
+        ("tags", ["two words"], "a tag consists of a-z, A-Z, 0-9 and"),
+        ("name", "", "at least 1 character"),
+        ("tags", ["x" * 51], "at most 50 characters"),
+    ],
+)
+def test_a_refusal_says_the_rule_in_words(field: str, bad: object, rule: str) -> None:
+    with pytest.raises(ValidationError, match=rule) as caught:
+        UpdateMetadata.model_validate({field: bad})
+    assert "pattern" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "code",
     [
         0x00AD,  # soft hyphen
