@@ -70,7 +70,11 @@ class CopyKey:
         )
         return Handled(
             result=handled.result,
-            audit={**handled.audit, "copied_from": str(job.copied_from)},
+            audit={
+                **handled.audit,
+                "copied_from": str(job.copied_from),
+                "dealt_by": ", ".join(each.signer for each in dealings),
+            },
             rows=[*handled.rows, self.import_keys.use_row(job.request_id, ticket.key_id)],
         )
 

@@ -77,7 +77,7 @@ class DealShares:
                 "public_key": stored.public_key.hex(),
                 "ceremony": str(stored.ceremony),
                 "copy": str(dealing.copy_id),
-                "group": holders.group,
+                **group_details(holders),
             },
         )
 
@@ -166,6 +166,15 @@ class DealShares:
             commitments=dealt.commitments,
             sealed=sealed,
         )
+
+
+def group_details(holders: KeyHolders) -> dict[str, str | None]:
+    """Return what an audit record says of a group: a name alone means what others say it means."""
+    return {
+        "group": holders.group,
+        "threshold": str(holders.threshold),
+        "signers": ", ".join(holders.signers),
+    }
 
 
 def require_old_group(stored: StoredShare, held_by: KeyHolders | None) -> None:

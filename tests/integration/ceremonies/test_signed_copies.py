@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.node.applications import Applications
+from custody.node.audit_records import parse_record
 from custody.wire.algorithms import EDDSA_ED25519, Store
 from custody.wire.dealings import Dealing
 from custody.wire.jobs import Endpoint
@@ -86,6 +87,18 @@ async def test_a_signed_request_decides_about_its_group_and_threshold(start):
         said = Confirmation.model_validate_json(outcome.result.confirmation.payload)
         assert said.made_for is not None
         assert said.made_for.application == APPLICATION.public_key
+    records = await audited(parties, ONE)
+    told = {"group": orders.SIGNER_GROUP, "threshold": "2", "signers": "signer-1, signer-2"}
+    assert told.items() <= records["DealShares"].items()
+    assert records["CopyKey"]["dealt_by"] == "signer-1, signer-2, signer-3"
+    assert records["CopyKey"]["copied_from"] == str(key.id)
+
+
+async def audited(parties: Parties, name: str) -> dict[str, dict[str, Any]]:
+    """Return the details of the last record of each kind in a signer's chain."""
+    rows = await parties[name].rows("SELECT record FROM audit ORDER BY sequence")
+    records = [parse_record(row.record) for row in rows]
+    return {record.kind: dict(record.details) for record in records}
 
 
 async def test_new_signers_do_not_take_the_number_of_dealers_from_the_dealers(start):
