@@ -205,8 +205,8 @@ def _unknown_key(
                 )
             if erased:
                 todo = (
-                    f"The operators of {', '.join(erased)} have erased their shares: the key is "
-                    "retired. Those of the others do the same, if nobody needs it."
+                    f"{', '.join(erased)}: an operator has erased the share there, as the signer "
+                    "says. Ask that operator. Only if the key is retired, the others erase theirs."
                 )
             raise Disagreement(f"the share of {', '.join(not_in_use)} is not in use")
         first = next(iter(in_use.values()))
