@@ -30,11 +30,11 @@ from custody.wire.algorithms import Protection
 from hsm_driver.key_copies import KeyCopies
 from hsm_driver.key_verification import BadKey
 from hsm_driver.possession import prove_possession
+from hsm_driver.rewrap_kinds import Kind, older_kinds
 from hsm_driver.vault import (
     KEYS_OF_KIND,
     Vault,
     network_of,
-    retired_master_keys,
     wrapped_key,
 )
 
@@ -45,13 +45,6 @@ SAMPLES = 3
 """Keys of a kind that a survey tries, until one can be rewrapped: some may be damaged."""
 PASSES = 3
 """How often the rows are read: a driver that was not restarted makes keys under the old one."""
-
-_KINDS = """
-    SELECT master_key, scheme, curve, protection, count(*) AS number,
-        master_key = ANY(:retired::varchar[]) AS is_retired
-    FROM wrapped_keys WHERE master_key <> ALL(:newest::varchar[])
-    GROUP BY master_key, scheme, curve, protection ORDER BY master_key, scheme, curve, protection
-"""
 
 _UPDATE = """
     UPDATE wrapped_keys
@@ -65,7 +58,6 @@ _UPDATE = """
 """
 """A row that has changed since it was read stays unchanged."""
 
-
 OF_THE_KIND = (KeyNotWrappable, MasterKeyMissing, SchemeUnsupported)
 """Failures that every key of the same algorithm and master key has."""
 
@@ -77,26 +69,6 @@ class Stage(StrEnum):
     PROVED = "proved"
     COPIED = "copied"
     COMMITTED = "committed"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The stored keys of one algorithm under one older master key. ``to``: the newest one.
-
-    ``why_not``: why none of them can be put under it; None if they can.
-    """
-
-    master_key: str
-    to: str
-    scheme: str
-    curve: str
-    protection: str
-    keys: int
-    why_not: str | None = None
-
-    @property
-    def algorithm(self) -> str:
-        return f"{self.scheme}/{self.curve}"
 
 
 @dataclass
@@ -146,7 +118,7 @@ class Rewrapping:
         Really rewrap one key of each kind, and have it sign. Store nothing.
         """
         kinds, bad = [], list[BadKey]()
-        for kind in await self._kinds():
+        for kind in await older_kinds(self._pool, self._newest):
             kinds.append(kind if kind.why_not else await self._tried(kind, bad))
         return kinds, bad
 
@@ -162,36 +134,21 @@ class Rewrapping:
 
         ``rate``: keys a second at most. ``show`` gets the number so far.
         """
-        locked = {_without_count(kind) for kind in kinds if kind.why_not}
+        locked = {kind.facts for kind in kinds if kind.why_not}
         done = Rewrapped()
         for _ in range(PASSES):
             before, done.failed = done.keys, []
-            for kind in await self._kinds():
-                if not kind.why_not and _without_count(kind) not in locked:
+            for kind in await older_kinds(self._pool, self._newest):
+                if not kind.why_not and kind.facts not in locked:
                     await self._rewrap_kind(kind, changes, operator, rate, done, show)
             if done.keys == before:
                 break
-        done.left = sum(kind.keys for kind in await self._kinds() if kind.why_not is None)
-        return done
-
-    async def _kinds(self) -> list[Kind]:
-        retired = sorted(await retired_master_keys(self._pool))
-        rows = await self._pool.rows(
-            _KINDS, {"newest": list(self._newest.values()), "retired": retired}
+        done.left = sum(
+            kind.keys
+            for kind in await older_kinds(self._pool, self._newest)
+            if kind.why_not is None
         )
-        host = Protection.HOST.value
-        return [
-            Kind(
-                row.master_key,
-                self._newest[Protection.HOST if row.protection == host else Protection.HSM],
-                row.scheme,
-                row.curve,
-                row.protection,
-                row.number,
-                "the master key is retired" if row.is_retired else None,
-            )
-            for row in rows
-        ]
+        return done
 
     async def _tried(self, kind: Kind, bad: list[BadKey]) -> Kind:
         """Return the kind, with the reason if its keys are locked in. Add damaged keys to ``bad``.
@@ -308,10 +265,6 @@ def pause_seconds(keys: int, rate: float | None, took: float) -> float:
     ``took``: the seconds of the batch itself. A slow batch is not made up for later.
     """
     return 0.0 if rate is None else max(0.0, keys / rate - took)
-
-
-def _without_count(kind: Kind) -> tuple[str, str, str, str]:
-    return kind.master_key, kind.scheme, kind.curve, kind.protection
 
 
 def raise_if_it_ends_all(error: Failed) -> None:

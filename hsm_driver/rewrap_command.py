@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,25 +13,29 @@ from custody.runtime.console import (
     Json,
     err,
     operator_errors,
-    out,
     print_json,
-    print_table,
 )
 from custody.runtime.errors import OperatorError
 from custody.runtime.operators import operator_name
+from hsm_driver.rewrap_report import Report, show, show_kinds
+from hsm_driver.rewrap_report import as_json as report_as_json
 
 if TYPE_CHECKING:
     from custody.database.pool import Pool
     from custody.pkcs11.hsm import Hsm
     from custody.wire.algorithms import Protection
-    from hsm_driver.key_verification import BadKey
-    from hsm_driver.rewrap import Kind, Stage
+    from hsm_driver.rewrap import Stage
+    from hsm_driver.rewrap_kinds import Kind
     from hsm_driver.settings import DriverSettings
 
 MIN_RATE = 0.01
 MAX_RATE = 100_000.0
 LOCK = "master-key rewrap"
-COLUMNS = ("master key", "to", "algorithm", "protection", "keys", "can be rewrapped")
+NO_COPIES = (
+    "This configuration has no [key_copies], so the rewrapped keys get no copies in S3. If the "
+    "group has such copies, run the command on a host with the section: once the older master key "
+    "is gone, the present copies give back no key."
+)
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,6 @@ class Wanted:
     retire: bool = False
     without_backup: bool = False
     put_copies: bool = False
-
-
-@dataclass
-class Report:
-    """``kinds``: before the work. ``failed``: keys that could not be used. ``left``: as after it.
-
-    ``retired``: the names of the master keys that were retired. ``copied``: keys that got a copy
-    without being rewrapped.
-    """
-
-    newest: list[str]
-    kinds: list[Kind]
-    failed: list[BadKey]
-    rewrapped: int = 0
-    left: int = 0
-    retired: list[str] = field(default_factory=list)
-    copied: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Return whether each key is, or can be, under the newest master key."""
-        return not self.left and not self.failed and not any(kind.why_not for kind in self.kinds)
 
 
 def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSettings]) -> None:
@@ -136,7 +118,7 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSe
 
         def confirm(kinds: Sequence[Kind]) -> None:
             if not as_json:
-                _show_kinds(kinds)
+                show_kinds(kinds)
             if not any(kind.why_not is None for kind in kinds):
                 return
             if settings.key_copies is None:
@@ -149,9 +131,9 @@ def add_rewrap(app: typer.Typer, settings_of: Callable[[typer.Context], DriverSe
             settings = settings_of(context)
             report = asyncio.run(rewrap_keys(settings, wanted, confirm))
         if as_json:
-            print_json(_as_json(report, wanted))
+            print_json(report_as_json(report, dry_run=dry_run))
         else:
-            _show(report, wanted)
+            show(report, dry_run=dry_run)
         if not report.is_whole:
             raise typer.Exit(EXIT_FAILED)
 
@@ -254,65 +236,3 @@ def _question(kinds: Sequence[Kind]) -> str:
         f"Rewrap {sum(kind.keys for kind in movable)} keys under {newest}? Each driver of the "
         "group must have been restarted since this version was adopted"
     )
-
-
-def _show_kinds(kinds: Sequence[Kind]) -> None:
-    if kinds:
-        print_table(COLUMNS, [_row(kind) for kind in kinds])
-
-
-def _row(kind: Kind) -> tuple[object, ...]:
-    can = "yes" if kind.why_not is None else f"no: {kind.why_not}"
-    return (kind.master_key, kind.to, kind.algorithm, kind.protection, kind.keys, can)
-
-
-def _show(report: Report, wanted: Wanted) -> None:
-    newest = ", ".join(report.newest)
-    if wanted.dry_run:
-        _show_kinds(report.kinds)
-    if not report.kinds:
-        out.print(f"no key is under an older master key than {newest}", markup=False)
-    elif not wanted.dry_run:
-        out.print(f"{report.rewrapped} keys rewrapped, {report.left} left", markup=False)
-    if report.copied:
-        out.print(f"{report.copied} missing copies put into S3", markup=False)
-    if report.failed:
-        print_table(
-            ["key_id", "stays unchanged"], [(key.key_id, key.what) for key in report.failed]
-        )
-    if any(kind.why_not for kind in report.kinds):
-        err.print(LOCKED, markup=False)
-    if report.retired:
-        out.print(f"retired {', '.join(report.retired)}", markup=False)
-        err.print(RETIRED, markup=False)
-
-
-NO_COPIES = (
-    "This configuration has no [key_copies], so the rewrapped keys get no copies in S3. If the "
-    "group has such copies, run the command on a host with the section: once the older master key "
-    "is gone, the present copies give back no key."
-)
-LOCKED = (
-    "Keys that cannot be rewrapped stay under their master key: "
-    "docs/how-to/rewrap-the-master-key.md says what their owner can do."
-)
-RETIRED = (
-    "Restart each driver of the group before you delete a retired master key with the vendor's "
-    "tool. Keep it in the HSM's backup as long as you keep backups of the database, or copies of "
-    "wrapped keys, from before."
-)
-
-
-def _as_json(report: Report, wanted: Wanted) -> dict[str, Any]:
-    return {
-        "dry_run": wanted.dry_run,
-        "newest": report.newest,
-        "kinds": [
-            {**asdict(kind), "can_be_rewrapped": kind.why_not is None} for kind in report.kinds
-        ],
-        "rewrapped": report.rewrapped,
-        "failed": [vars(key) for key in report.failed],
-        "left": report.left,
-        "retired": report.retired,
-        "copied": report.copied,
-    }

@@ -16,7 +16,8 @@ from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Protection
 from hsm_driver.driver import open_hsm
 from hsm_driver.rewrap import Rewrapping, Stage
-from hsm_driver.rewrap_command import LOCK, Report, Wanted, rewrap_keys
+from hsm_driver.rewrap_command import LOCK, Wanted, rewrap_keys
+from hsm_driver.rewrap_report import Report
 from hsm_driver.settings import DriverSettings
 from tests.adopter import ADOPTER
 from tests.integration.pkcs11.outside import objects
