@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 from typer.testing import CliRunner, Result
 
@@ -18,9 +19,17 @@ async def command(config: Path, *arguments: object) -> Result:
 
 async def rewrap_until_killed(config: Path, new_key_file: Path, statement: int) -> int:
     """The exit status of a rewrap that ends before its statement of that number."""
-    module = [sys.executable, "-m", "tests.integration.signer.rewrapping"]
-    arguments = [*module, str(config), str(new_key_file), str(statement)]
-    done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, check=False)
+    return await _until_killed("rewrapping", config, new_key_file, statement)
+
+
+async def erase_until_killed(config: Path, key_id: UUID, when: str) -> int:
+    """The exit status of an erasure that ends before or after its commit."""
+    return await _until_killed("erasing", config, key_id, when)
+
+
+async def _until_killed(module: str, *arguments: object) -> int:
+    command = [sys.executable, "-m", f"tests.integration.signer.{module}", *map(str, arguments)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
     return done.returncode
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +15,7 @@ from mpc.restored.needed_repairs import needed_repairs
 from mpc.shares import share_queries
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
-from tests.integration.signer.commands import command
+from tests.integration.signer.commands import command, erase_until_killed
 from tests.integration.signer.keys import (
     SetOfShares,
     activate,
@@ -237,3 +238,26 @@ async def test_erased_shares_are_listed_and_verified_as_nothing(
     assert (await command(config, "shares", "list", "--all")).exit_code == 0
     done = await command(config, "shares", "verify", "--json")
     assert json.loads(done.stdout) == {"verified": 0, "bad": []}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_command_that_is_killed_has_erased_all_sets_or_none(
+    pool: Pool, shares: Shares, config: Path, when: str
+):
+    made = new_key()
+    await activate(pool, shares, made)
+    following = made.refreshed()
+    await promise(pool, shares, following)
+    await archive(config, made.key_id)
+    assert await erase_until_killed(config, made.key_id, when) == -SIGKILL
+    is_erased = when == "after"
+    assert await erased(pool, made.ceremony) == is_erased
+    assert await erased(pool, following.ceremony) == is_erased
+    assert [each["kind"] for each in await records(pool)][1:] == ["EraseShare"] * 2 * is_erased
+    if not is_erased:
+        assert (await found(shares, made)).is_active
+        done = await command(config, "shares", "erase", made.key_id, *WHY, "--yes")
+        assert done.exit_code == 0, done.stderr
+    assert await erased(pool, made.ceremony)
+    done = await command(config, "audit", "verify", "--offline", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["findings"]) == (0, [])
