@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, SCHNORR_SECP256K1, Algorithm
 from custody.wire.encoding import HexBytes, Model
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.jobs import KeyHolders
 from custody.wire.nodes import NodeId
 
 """The most signers that a key may have; mpc/native/src/protocol.rs has the same number."""
@@ -126,6 +127,11 @@ class Ticket(Model):
         if (self.share_set_id is None) != (self.kind in NEW_KEY):
             raise ValueError("only Generate and Import start without shares, and they must")
         return self
+
+    @property
+    def holders(self) -> KeyHolders:
+        """Return the signer group."""
+        return KeyHolders(group=self.group, threshold=self.threshold, signers=tuple(self.signers))
 
     @property
     def _needed(self) -> int:

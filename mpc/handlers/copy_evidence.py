@@ -19,9 +19,9 @@ from custody.wire.signed_bytes import (
     BadSignedBytes,
     PinnedKeys,
     SignedBytes,
-    signing_key_id,
 )
 from custody.wire.tickets import Ticket
+from mpc.handlers.evidence import signer_of
 
 Statement = TypeVar("Statement", bound=Model)
 
@@ -99,16 +99,13 @@ def require_dealings(job: Job, ticket: Ticket, identities: Mapping[str, bytes]) 
 
 def _difference(said: Dealing, job: Job, ticket: Ticket, held_by: KeyHolders | None) -> str | None:
     """Name the first fact in which a dealing is not for the copy; None if it is for the copy."""
-    holders = KeyHolders(
-        group=ticket.group, threshold=ticket.threshold, signers=tuple(ticket.signers)
-    )
     for name, found, wanted in (
         ("key", said.key_id, job.copied_from),
         ("copy", said.copy_id, ticket.key_id),
         ("protocol", said.protocol, ticket.protocol),
         ("network", said.network, job.key.network),
         ("public key", said.public_key, job.key.public_key),
-        ("group", said.holders, holders),
+        ("group", said.holders, ticket.holders),
         ("old group", said.dealt_by, held_by or said.dealt_by),
     ):
         if found != wanted:
@@ -124,10 +121,7 @@ def open_statement(
     code: str = "bad_evidence",
 ) -> tuple[str, Statement]:
     """Return a pinned signer and what it has stated under its identity key. Raise Denied."""
-    by_key = {signing_key_id(key): (name, key) for name, key in identities.items()}
-    name, key = by_key.get(signed.signing_key_id, (None, None))
-    if name is None or key is None:
-        raise Denied("bad_evidence", f"a statement under {signed.signing_key_id}: not pinned here")
+    name, key = signer_of(signed, identities)
     try:
         said = model.model_validate_json(PinnedKeys([key]).open(payload_type, signed))
     except BadSignedBytes:
@@ -146,6 +140,6 @@ def bad_dealing(what: str, *culprits: str) -> Failed:
     return Failed("bad_dealing", what, transient=True, culprits=culprits)
 
 
-def names(dealings: Sequence[Dealing]) -> dict[int, str]:
+def dealers_by_index(dealings: Sequence[Dealing]) -> dict[int, str]:
     """Return the dealers by index."""
     return {each.index: each.signer for each in dealings}

@@ -7,19 +7,19 @@ from typing import ClassVar
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.signed_requests import read_binding
-from custody.node.stored_key import Holders, StoredKey
 from custody.node.wanted import wanted_copy
 from custody.wire.dealings import Dealing
 from custody.wire.hybrid_keys import HybridPrivateKey
 from custody.wire.import_sealing import SplitImport
-from custody.wire.jobs import Endpoint, KeyHolders
+from custody.wire.jobs import Endpoint
 from custody.wire.statements import MadeFor
 from custody.wire.tickets import ALGORITHM
-from mpc._native import LocalMisuse, ProtocolAbort, Refresh, Share, dealt_constant, dealt_share
+from mpc._native import LocalMisuse, ProtocolAbort, Refresh, Share, dealt_constant
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
-from mpc.ceremonies.tickets import index_of, require_signers
-from mpc.handlers.copy_evidence import bad_dealing, names, require_dealings
+from mpc.ceremonies.tickets import require_signers
+from mpc.handlers.copy_evidence import bad_dealing, dealers_by_index, require_dealings
+from mpc.handlers.dealt_shares import dealt_key, hollow_share
 from mpc.handlers.preparation import Preparation
 from mpc.imports.import_keys import ImportKeys
 
@@ -48,9 +48,7 @@ class CopyKey:
             raise Denied("malformed_job", "a CopyKey job names the key that is copied")
         admitted = await self.admission.admit(work)
         ticket = admitted.ticket
-        if holders != KeyHolders(
-            group=ticket.group, threshold=ticket.threshold, signers=tuple(ticket.signers)
-        ):
+        if holders != ticket.holders:
             raise Denied("request_mismatch", "the ticket is not for the group of the copy")
         dealings = require_dealings(job, ticket, admitted.quorum.identities)
         dealt_by = dealings[0].dealt_by
@@ -66,7 +64,7 @@ class CopyKey:
             ticket,
             session.result(),
             _made_for(work, dealings[0]),
-            _key(dealings[0], admitted, work),
+            dealt_key(ticket, job.key, dealings[0].public_key, dealings[0].chain_code),
         )
         return Handled(
             result=handled.result,
@@ -100,17 +98,13 @@ class CopyKey:
 
 def _share(dealings: list[Dealing], admitted: Admitted, private_key: HybridPrivateKey) -> Share:
     """Return a share that only Refresh accepts. Raise Failed, naming the dealers that lie."""
-    ticket, first = admitted.ticket, dealings[0]
+    first = dealings[0]
     try:
-        return dealt_share(
-            protocol=ticket.protocol,
-            index=index_of(ticket, admitted.quorum.me),
-            threshold=ticket.threshold,
-            signers=len(ticket.signers),
-            public_key=first.public_key,
-            chain_code=first.chain_code or b"",
-            session_id=admitted.digest,
-            dealings={
+        return hollow_share(
+            admitted,
+            first.public_key,
+            first.chain_code,
+            {
                 each.index: (
                     _constant(each),
                     each.commitments,
@@ -120,7 +114,7 @@ def _share(dealings: list[Dealing], admitted: Admitted, private_key: HybridPriva
             },
         )
     except ProtocolAbort as error:
-        dealers = names(dealings)
+        dealers = dealers_by_index(dealings)
         culprits = [dealers[index] for index in error.culprits if index in dealers]
         raise bad_dealing(f"the dealings are wrong: {error.reason}", *culprits) from None
 
@@ -164,17 +158,4 @@ def _made_for(work: Work, dealing: Dealing) -> MadeFor:
         application=work.signed_by,
         imported=dealing.imported,
         copied_from=dealing.key_id,
-    )
-
-
-def _key(dealing: Dealing, admitted: Admitted, work: Work) -> StoredKey:
-    """Return the facts of the key that the ceremony must end with."""
-    ticket, key = admitted.ticket, work.job.key
-    return StoredKey(
-        id=ticket.key_id,
-        algorithm=key.algorithm,
-        network=key.network,
-        public_key=dealing.public_key,
-        chain_code=dealing.chain_code,
-        holders=Holders(ticket.group, ticket.threshold, tuple(ticket.signers)),
     )

@@ -72,6 +72,17 @@ def require_abandonments(
     return others
 
 
+def signer_of(signed: SignedBytes, identities: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """Return the pinned signer whose key a statement names, and that key. Raise Denied.
+
+    The signature is not verified here.
+    """
+    for name, key in identities.items():
+        if signing_key_id(key) == signed.signing_key_id:
+            return name, key
+    raise Denied("bad_evidence", f"a statement under {signed.signing_key_id}: not pinned here")
+
+
 def _require_all(said: Sequence[ShareStatement], ours: ShareStatement, done: str) -> None:
     for each in said:
         if each.agreed != ours.agreed:
@@ -94,10 +105,7 @@ def _open(
     identities: Mapping[str, bytes],
 ) -> Statement:
     """Open a statement that the named signer's identity key has signed."""
-    by_key = {signing_key_id(key): (name, key) for name, key in identities.items()}
-    name, key = by_key.get(signed.signing_key_id, (None, None))
-    if name is None or key is None:
-        raise Denied("bad_evidence", f"a statement under {signed.signing_key_id}: not pinned here")
+    name, key = signer_of(signed, identities)
     try:
         said = model.model_validate_json(PinnedKeys([key]).open(payload_type, signed))
     except (BadSignedBytes, ValidationError) as error:

@@ -6,14 +6,13 @@ from typing import ClassVar
 
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
-from custody.node.stored_key import Holders, StoredKey
 from custody.node.wanted import made_for, wanted_key
 from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportedKey
-from mpc._native import ProtocolAbort, Refresh, Share, dealt_share
+from mpc._native import ProtocolAbort, Refresh, Share
 from mpc.ceremonies.admission import Admission
 from mpc.ceremonies.ceremony import Admitted, Ceremonies
-from mpc.ceremonies.tickets import index_of
+from mpc.handlers.dealt_shares import dealt_key, hollow_share
 from mpc.handlers.preparation import Preparation
 from mpc.imports.import_keys import ImportKeys, StoredImportKey
 
@@ -50,8 +49,9 @@ class ImportKey:
         session = await self.ceremonies.hold(
             admitted, lambda session_id: Refresh(hollow, session_id)
         )
+        key = dealt_key(ticket, work.job.key, imported.public_key, imported.chain_code)
         handled = await self.preparation.prepare(
-            work.job, ticket, session.result(), made_for(work), _key(imported, admitted, work)
+            work.job, ticket, session.result(), made_for(work), key
         )
         return Handled(
             result=handled.result,
@@ -119,33 +119,13 @@ def _split(imported: ImportedKey, admitted: Admitted, work: Work) -> SplitImport
 
 def _share(imported: ImportedKey, admitted: Admitted, sub_share: bytes) -> Share:
     """Return a share that only Refresh accepts. Raise Failed for a wrong dealing."""
-    ticket = admitted.ticket
+    dealing = (None, imported.commitments or (), sub_share)
     try:
-        return dealt_share(
-            protocol=ticket.protocol,
-            index=index_of(ticket, admitted.quorum.me),
-            threshold=ticket.threshold,
-            signers=len(ticket.signers),
-            public_key=imported.public_key,
-            chain_code=imported.chain_code or b"",
-            session_id=admitted.digest,
-            dealings={APPLICATION: (None, imported.commitments or (), sub_share)},
+        return hollow_share(
+            admitted, imported.public_key, imported.chain_code, {APPLICATION: dealing}
         )
     except ProtocolAbort as error:
         raise _bad_dealing(error.reason.removeprefix(f"the dealing of {APPLICATION}: ")) from None
-
-
-def _key(imported: ImportedKey, admitted: Admitted, work: Work) -> StoredKey:
-    """Return the facts of the key that the ceremony must end with."""
-    ticket, key = admitted.ticket, work.job.key
-    return StoredKey(
-        id=ticket.key_id,
-        algorithm=key.algorithm,
-        network=key.network,
-        public_key=imported.public_key,
-        chain_code=imported.chain_code,
-        holders=Holders(ticket.group, ticket.threshold, tuple(ticket.signers)),
-    )
 
 
 def _bad_dealing(what: str) -> Failed:
