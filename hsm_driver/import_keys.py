@@ -201,10 +201,10 @@ class ImportRows:
         """Return the change after which the import key is destroyed."""
         return RowChange(_FINISH, {"import_id": import_id}, after)
 
-    async def finish(self, import_id: UUID) -> None:
-        """End an import whose key was refused."""
+    async def finish(self, *import_ids: UUID) -> None:
+        """End imports whose key was refused, or whose import key an operator has destroyed."""
         with database_needed():
-            await self._pool.rows(_FINISH, {"import_id": [import_id]})
+            await self._pool.rows(_FINISH, {"import_id": list(import_ids)})
 
     async def alive(self, import_ids: list[UUID]) -> set[UUID]:
         """Return those of the imports whose keys may still be used."""

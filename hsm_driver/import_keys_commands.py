@@ -72,6 +72,7 @@ def _tokens(settings: DriverSettings) -> list[HsmSettings]:
 async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
     """Destroy the import keys of these imports, or all if none is named. Return their number."""
     from custody.node.connections import open_database
+    from hsm_driver.import_keys import ImportRows
 
     tokens = _tokens(settings)
     present = {each for ids in (await _on_each_token(tokens, None)).values() for each in ids}
@@ -80,7 +81,9 @@ async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
         return 0
     async with open_database(settings) as database:
         await _record(database, settings.node.id, chosen)
-    left = await _on_each_token(tokens, chosen)
+        left = await _on_each_token(tokens, chosen)
+        # an import without its key would count among those that wait, until its hour is over
+        await ImportRows(database).finish(*chosen)
     if kept := sorted({each for ids in left.values() for each in ids} & set(chosen)):
         raise OperatorError(
             f"the token keeps the import keys {', '.join(map(str, kept))}",

@@ -119,7 +119,11 @@ class ImportKey:
                 "import_expired", f"this node has no import key {imported.import_id} any more"
             )
         if stored.is_finished:
-            raise Denied("import_used", f"import {imported.import_id} was used before")
+            raise Denied(
+                "import_used",
+                f"import {imported.import_id} was used before, or an operator has destroyed its "
+                "import key",
+            )
         self._stated.require(stored)
         if stored.application != work.signed_by:
             raise Denied(

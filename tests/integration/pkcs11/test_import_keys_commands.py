@@ -8,6 +8,7 @@ from custody.database.pool import Pool
 from custody.pkcs11.hsm_imports import HsmImports
 from custody.wire.algorithms import ECDSA_SECP256K1
 from hsm_driver.driver import open_hsm
+from hsm_driver.import_keys import ImportRows
 from hsm_driver.settings import DriverSettings
 from tests.integration.pkcs11.rewrapping import call, done, first_version
 from tests.integration.pkcs11.test_restored_master_keys import config, pool
@@ -57,6 +58,22 @@ async def test_each_import_key_that_an_operator_destroys_has_an_audit_record(
     assert await records(pool) == found
     checked = await done(config, "audit", "verify", "--offline", "--json")
     assert checked["findings"] == []
+
+
+async def test_an_import_whose_key_is_destroyed_does_not_count_among_those_that_wait(
+    config: Path, pool: Pool
+):
+    """Else many imports that applications have broken off stop all others for an hour."""
+    settings = await first_version(config, "--rewrappable")
+    rows = ImportRows(pool)
+    ids = await make_import_keys(settings, pool, 2)
+    for each in ids:
+        await rows.reserve(each, None, ECDSA_SECP256K1)
+    assert await rows.alive(ids) == set(ids)
+    await done(config, "import-keys", "delete", str(ids[0]))
+    assert await rows.alive(ids) == {ids[1]}
+    await done(config, "import-keys", "delete", "--all")
+    assert await rows.alive(ids) == set()
 
 
 async def test_without_a_database_for_the_record_no_import_key_is_destroyed(
