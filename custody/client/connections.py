@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -80,12 +80,14 @@ class Policy(TypedDict):
     retry: retry_if_exception_type
     stop: stop_after_delay
     wait: Any
+    after: Callable[[RetryCallState], None]
     reraise: bool
 
 
 def policy(patience: float) -> Policy:
     """The times at which a call is tried again, for at most ``patience`` seconds.
 
+    They count from the end of the first attempt, which the service may have held open for longer.
     A Retry-After beyond that is cut: the last attempt is made as patience ends.
     """
     backoff = wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1)
@@ -96,10 +98,15 @@ def policy(patience: float) -> Policy:
         left = patience - (state.seconds_since_start or 0)
         return max(0.0, min(left, max(backoff(state), asked or 0)))
 
+    def after(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome_timestamp is not None:
+            state.start_time = state.outcome_timestamp
+
     return Policy(
         retry=retry_if_exception_type((Unreachable, Unavailable)),
         stop=stop_after_delay(patience),
         wait=wait,
+        after=after,
         reraise=True,
     )
 

@@ -48,9 +48,9 @@ def problem(status: int, code: str) -> dict[str, object]:
 
 @dataclass
 class Answers:
-    """What the server answers, one after the other; None breaks the connection."""
+    """What the server answers, one after the other. Seconds: it breaks the connection then."""
 
-    queue: list[tuple[int, object, dict[str, str]] | None] = field(default_factory=list)
+    queue: list[tuple[int, object, dict[str, str]] | float] = field(default_factory=list)
     seen: list[tuple[str, bytes]] = field(default_factory=list)
 
     def add(self, status: int, body: object, **headers: str) -> None:
@@ -71,7 +71,8 @@ def server(certificates, tmp_path) -> Iterator[tuple[str, Answers]]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answers.seen.append((f"{self.command} {self.path}", body))
             planned = answers.queue.pop(0)
-            if planned is None:
+            if isinstance(planned, float):
+                time.sleep(planned)
                 self.close_connection = True
                 return
             self.close_connection = "Content_Length" in planned[2]
@@ -110,7 +111,7 @@ def custody(server, certificates) -> Iterator[Custody]:
 
 def test_a_broken_connection_and_503_are_tried_again_with_the_same_body(server, custody):
     answers = server[1]
-    answers.queue.append(None)
+    answers.queue.append(0.0)
     answers.add(503, problem(503, "unavailable"), Retry_After="0.1")
     answers.add(409, problem(409, "external_id_conflict"))
     with pytest.raises(ExternalIdConflict):
@@ -121,7 +122,7 @@ def test_a_broken_connection_and_503_are_tried_again_with_the_same_body(server, 
 
 async def test_the_async_client_tries_again_too(server, certificates):
     url, answers = server
-    answers.queue.append(None)
+    answers.queue.append(0.0)
     answers.add(200, EMPTY_PAGE)
     async with AsyncCustody(url, "custody_secret", certificates.ca) as custody:
         assert [wallet async for wallet in custody.list_wallets()] == []
@@ -253,6 +254,14 @@ def test_a_gateway_that_stays_is_named_in_the_end(server, certificates):
     ):
         list(custody.list_keys())
     assert len(answers.seen) > 1
+
+
+def test_patience_begins_when_a_call_that_was_held_open_breaks(server, certificates):
+    url, answers = server
+    answers.queue.append(1.0)
+    answers.add(200, EMPTY_PAGE)
+    with Custody(url, "custody_secret", certificates.ca, patience=0.5) as custody:
+        assert list(custody.list_keys()) == []
 
 
 @pytest.mark.parametrize("in_seconds", [True, False])
