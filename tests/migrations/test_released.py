@@ -51,11 +51,10 @@ def released(
     restored.drop()
 
 
-def run(app: Typer, config: Path, *words: str) -> dict[str, Any]:
+def run(app: Typer, config: Path, *words: str) -> Any:
     done = CliRunner().invoke(app, ["--config", str(config), *words, "--json"])
     assert done.exit_code == 0, done.output
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
+    return json.loads(done.stdout)
 
 
 def test_keys_in_the_token_still_sign(released: Released):
@@ -67,6 +66,25 @@ def test_keys_in_the_token_still_sign(released: Released):
 def test_shares_still_open(released: Released, signer: str):
     verified = run(mpc.cli.app, released.signer(signer), "shares", "verify")
     assert (verified["verified"], verified["bad"]) == (2, [])
+
+
+def test_keys_of_a_release_are_archived_and_their_shares_erased(released: Released):
+    """Both came with later schemas. The chains begin in the release, and verify."""
+    why = ("--reason", "a drill")
+    driver, signer = released.driver(), released.signer("signer-1")
+    [key, _] = sorted(each["key_id"] for each in run(hsm_driver.cli.app, driver, "keys", "list"))
+    [share, _] = sorted(each["key_id"] for each in run(mpc.cli.app, signer, "shares", "list"))
+    for app, config, command in (
+        (hsm_driver.cli.app, driver, ("keys", "archive", key)),
+        (hsm_driver.cli.app, driver, ("keys", "unarchive", key)),
+        (mpc.cli.app, signer, ("shares", "archive", share)),
+        (mpc.cli.app, signer, ("shares", "erase", share, "--yes")),
+    ):
+        done = CliRunner().invoke(app, ["--config", str(config), *command, *why])
+        assert done.exit_code == 0, done.output
+    for app, config in ((hsm_driver.cli.app, driver), (mpc.cli.app, signer)):
+        assert run(app, config, "audit", "verify", "--offline")["findings"] == []
+    assert run(mpc.cli.app, signer, "shares", "verify") == {"verified": 1, "bad": []}
 
 
 async def chain_of(released: Released, node: str, prune_into: Path | None = None) -> Verification:
