@@ -25,7 +25,7 @@ from devstack.control_plane import ControlPlane
 from devstack.stack import Stack
 from tests.faults.mpc.conftest import GROUP, SECONDS, SIGNERS, is_active_everywhere, rows
 from tests.faults.mpc.test_killed_control_plane import die_at_each, ends_clean
-from tests.second_opinion import Wanted, check_signature
+from tests.second_opinion import Wanted, check_signature, check_wallet
 
 HASH = bytes(range(32))
 
@@ -138,3 +138,4 @@ def test_a_wallet_is_added_once_wherever_the_control_plane_is_killed(
         lambda: custody.add_wallet(key.id, Network.BITCOIN, tags=["added"]),
     )
     assert [each.id for each in custody.list_wallets(tags=["added"])] == [wallet.id]
+    check_wallet(wallet, key.model_copy(update={"network": wallet.network}))  # a bare key has none
