@@ -20,14 +20,18 @@ MAX_LIVE = 64
 """Import keys of a group at a time: each takes up space on a token until it ends."""
 MAX_OF_APPLICATION = 16
 """Import keys of an application that signs its requests, so that others can import too."""
+MAX_UNSIGNED = MAX_LIVE - MAX_OF_APPLICATION
+"""Import keys of all applications that sign nothing: the driver cannot tell them apart. An
+application that leaves its signature out takes nothing from those that sign."""
 KEPT_HOURS = 24
 """Hours that a row outlives its import key, to say why the import cannot be used."""
 
 _RESERVE = """
     WITH live AS (
         SELECT count(*) FILTER (WHERE finished_at IS NULL) AS number,
-            count(*) FILTER (WHERE application = :application AND (finished_at IS NULL
-                OR NOT EXISTS (SELECT FROM wrapped_keys WHERE key_id = used_by))) AS own
+            count(*) FILTER (WHERE application IS NOT DISTINCT FROM :application
+                AND (finished_at IS NULL
+                    OR NOT EXISTS (SELECT FROM wrapped_keys WHERE key_id = used_by))) AS own
         FROM import_keys WHERE expires_at > now() AND import_id <> :import_id)
     INSERT INTO import_keys AS known (import_id, application, scheme, curve, expires_at)
     SELECT :import_id, :application, :scheme, :curve, :expires_at FROM live
@@ -129,7 +133,7 @@ class ImportRows:
             "curve": algorithm.curve.value,
             "expires_at": datetime.now(UTC).replace(microsecond=0) + IMPORT_KEY_LIFETIME,
             "max_live": MAX_LIVE,
-            "max_own": MAX_OF_APPLICATION,
+            "max_own": MAX_UNSIGNED if application is None else MAX_OF_APPLICATION,
         }
         with database_needed():
             row = await self._pool.row(_RESERVE, values)
@@ -137,8 +141,8 @@ class ImportRows:
             raise Failed(
                 "too_many_imports",
                 f"{MAX_LIVE} import keys of this group wait for their keys, or "
-                f"{MAX_OF_APPLICATION} imports of this application have no key. Use them, or wait "
-                "until they expire",
+                f"{MAX_OF_APPLICATION} imports of this application have no key ({MAX_UNSIGNED} "
+                "without signatures). Use them, or wait until they expire",
                 transient=True,
             )
         if (row.application, row.scheme, row.curve) != (application, *algorithm):

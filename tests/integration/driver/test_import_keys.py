@@ -16,7 +16,7 @@ from custody.wire.imports import ImportedKey, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
 from custody.wire.requests import CreateKey
 from custody.wire.signed_bytes import SigningKey
-from hsm_driver.import_keys import MAX_LIVE, MAX_OF_APPLICATION, ImportRows
+from hsm_driver.import_keys import MAX_LIVE, MAX_OF_APPLICATION, MAX_UNSIGNED, ImportRows
 from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.key_import import ImportKey
 from hsm_driver.new_keys import NewKeys
@@ -78,14 +78,25 @@ async def test_the_same_import_is_reserved_once_for_one_application(rows: Import
 async def test_a_group_has_a_limit_of_import_keys(pool: Pool, rows: ImportRows):
     """Each takes up space on a token: an application could fill it."""
     ids = [uuid4() for _ in range(MAX_LIVE)]
-    for each in ids:
-        await rows.reserve(each, None, ECDSA_SECP256K1)
+    applications = [bytes([number // MAX_OF_APPLICATION]) * 32 for number in range(MAX_LIVE)]
+    for each, application in zip(ids, applications, strict=True):
+        await rows.reserve(each, application, ECDSA_SECP256K1)
+    with pytest.raises(Failed) as caught:
+        await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
+    assert (caught.value.code, caught.value.transient) == ("too_many_imports", True)
+    await rows.reserve(ids[0], applications[0], ECDSA_SECP256K1)  # a further attempt of a job
+    await rows.finish(ids[0])
+    await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
+
+
+async def test_applications_that_sign_nothing_leave_import_keys_to_others(rows: ImportRows):
+    """Otherwise an application has its own limit lifted by leaving its signature out."""
+    for _ in range(MAX_UNSIGNED):
+        await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
     with pytest.raises(Failed) as caught:
         await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
     assert (caught.value.code, caught.value.transient) == ("too_many_imports", True)
-    await rows.reserve(ids[0], None, ECDSA_SECP256K1)  # a further attempt of a job
-    await rows.finish(ids[0])
-    await rows.reserve(uuid4(), None, ECDSA_SECP256K1)
+    await rows.reserve(uuid4(), APPLICATION, ECDSA_SECP256K1)
 
 
 async def test_an_application_leaves_import_keys_to_others(pool: Pool, rows: ImportRows):
