@@ -51,11 +51,13 @@ _RENEW = """
 
 _MADE = """
     UPDATE import_keys SET token = made.token, import_key = made.import_key,
-        wrapping = made.wrapping, protection = made.protection
+        wrapping = made.wrapping, protection = made.protection, expires_at = made.expires_at
     FROM unnest(:import_id::uuid[], :token::varchar[], :import_key::bytea[], :wrapping::varchar[],
-        :protection::varchar[]) AS made (import_id, token, import_key, wrapping, protection)
+        :protection::varchar[], :expires_at::timestamptz[])
+        AS made (import_id, token, import_key, wrapping, protection, expires_at)
     WHERE import_keys.import_id = made.import_id
 """
+"""With the time that this attempt has stated: another one may have renewed it meanwhile."""
 
 _FIND = """
     SELECT import_id, application, scheme, curve, protection, wrapping, token, import_key,
@@ -162,7 +164,13 @@ class ImportRows:
         return expires_at
 
     def made(
-        self, import_id: UUID, token: str, import_key: bytes, wrapping: Wrapping, place: Protection
+        self,
+        import_id: UUID,
+        token: str,
+        import_key: bytes,
+        wrapping: Wrapping,
+        place: Protection,
+        expires_at: datetime,
     ) -> RowChange:
         """Return the change for an import key that was made; its place is a protection."""
         values = {
@@ -171,6 +179,7 @@ class ImportRows:
             "import_key": import_key,
             "wrapping": wrapping.value,
             "protection": place.value,
+            "expires_at": expires_at,
         }
         return RowChange(_MADE, values)
 

@@ -65,7 +65,11 @@ class PrepareImport:
                 "protection": made.protection.value,
                 "token": token,
             },
-            rows=[self._rows.made(job.id, token, made.import_key, made.wrapping, made.protection)],
+            rows=[
+                self._rows.made(
+                    job.id, token, made.import_key, made.wrapping, made.protection, expires_at
+                )
+            ],
         )
 
 

@@ -1,6 +1,6 @@
 """Rows of import keys, and the imports that a driver denies before it asks the HSM."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -52,11 +52,15 @@ async def apply(pool: Pool, change: RowChange) -> None:
 async def made(pool: Pool, rows: ImportRows, application: bytes | None = APPLICATION) -> UUID:
     """An import whose key is said to be on a token."""
     import_id = uuid4()
-    await rows.reserve(import_id, application, ECDSA_SECP256K1)
-    wrapping, place = Wrapping.RSA_OAEP_AES_KWP_SHA1, Protection.HSM
-    await apply(pool, rows.made(import_id, "custody", b"an RSA key", wrapping, place))
+    expires_at = await rows.reserve(import_id, application, ECDSA_SECP256K1)
+    await apply(pool, made_key(rows, import_id, expires_at))
     await record_statement(pool, import_id)
     return import_id
+
+
+def made_key(rows: ImportRows, import_id: UUID, expires_at: datetime) -> RowChange:
+    wrapping, place = Wrapping.RSA_OAEP_AES_KWP_SHA1, Protection.HSM
+    return rows.made(import_id, "custody", b"an RSA key", wrapping, place, expires_at)
 
 
 async def test_the_same_import_is_reserved_once_for_one_application(rows: ImportRows):
@@ -137,6 +141,17 @@ async def test_a_further_attempt_states_a_time_that_begins_then(pool: Pool, rows
     first = await rows.reserve(import_id, None, ECDSA_SECP256K1)
     await pool.rows("UPDATE import_keys SET expires_at = now() + interval '1 minute'")
     assert await rows.reserve(import_id, None, ECDSA_SECP256K1) >= first
+
+
+async def test_an_import_key_ends_when_its_own_attempt_has_stated(pool: Pool, rows: ImportRows):
+    """Another driver has begun as well, after the lease of the first had lapsed."""
+    import_id = uuid4()
+    stated = await rows.reserve(import_id, None, ECDSA_SECP256K1) - timedelta(minutes=1)
+    await rows.reserve(import_id, None, ECDSA_SECP256K1)
+    await apply(pool, made_key(rows, import_id, stated))
+    stored = await rows.find(import_id)
+    assert stored is not None
+    assert stored.expires_at == stated
 
 
 async def test_no_second_key_is_made_for_an_import_that_has_its_key_or_is_over(

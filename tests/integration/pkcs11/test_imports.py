@@ -383,9 +383,9 @@ async def pool(driver_database: str) -> AsyncIterator[Pool]:
 async def stored(pool: Pool, hsm: Hsm, token: str | None = None) -> tuple[Import, ImportKeyJobs]:
     """An import whose key is on a token, and the handler of its jobs."""
     one, rows = await prepared(hsm, ECDSA_SECP256R1), ImportRows(pool)
-    await rows.reserve(one.id, None, one.algorithm)
-    made = one.made
-    row = rows.made(one.id, token or one.token, made.import_key, made.wrapping, made.protection)
+    expires_at = await rows.reserve(one.id, None, one.algorithm)
+    made, place = one.made, token or one.token
+    row = rows.made(one.id, place, made.import_key, made.wrapping, made.protection, expires_at)
     await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
     await record_statement(pool, one.id)
     new_keys = NewKeys(Vault(pool, hsm), "zurich-1", "hsm", NODE_SIGNER)
