@@ -155,8 +155,9 @@ def _opened(step: Step, attempt: Callable[[], Opened], prove: Callable[[], None]
     """Return what an attempt returns. After an error, open a made-up key to find what is at fault.
 
     If that opens, attempt once more before the wrapped key is refused for good: the error may have
-    been the token's. The reason is the same for each fault of the wrapped key: it tells a sender of
-    changed ciphertexts nothing about the padding.
+    been the token's. The reason is the same for all that the token refuses. What opened, and is not
+    the announced key, has another reason. A sender of changed ciphertexts learns one of both for
+    each import key, since the import ends.
     """
     opened = _attempted(step, attempt)
     if opened is not None:
