@@ -47,7 +47,8 @@ _ONE = f"SELECT {_COLUMNS} FROM wrapped_keys WHERE key_id = :key_id"
 _KNOWN = "SELECT key_id FROM wrapped_keys WHERE key_id = :key_id"
 
 TEXT_COLUMNS = [
-    "key_id", "scheme", "curve", "network", "protection", "master_key", "created_at", "archived",
+    "key_id", "scheme", "curve", "network", "protection", "master_key", "created_at", "imported",
+    "archived",
 ]  # fmt: skip
 
 
@@ -78,7 +79,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
             print_json(rows)
         else:
             for row in rows:
-                row["archived"] = "yes" if row["archived"] else "no"
+                for name in ("imported", "archived"):
+                    row[name] = "yes" if row[name] else "no"
             print_table(TEXT_COLUMNS, [[row[name] for name in TEXT_COLUMNS] for row in rows])
 
     @app.command()
@@ -128,7 +130,9 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         if bad:
             raise typer.Exit(EXIT_FAILED)
 
-    add_archive_commands(app, settings_of, known=_KNOWN, has_children=False)
+    add_archive_commands(
+        app, settings_of, known=_KNOWN, group="hsm-driver keys", has_children=False
+    )
     return app
 
 

@@ -1,4 +1,7 @@
-"""`archive` and `unarchive`: an operator stops a key on the host, without the control plane."""
+"""`archive` and `unarchive`: an operator stops a key on the host, without the control plane.
+
+`archivals` lists what is archived.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from custody.node.archivals_command import add_archivals_command
 from custody.node.archived_sql import ROOT
 from custody.runtime.console import operator_errors, out
 from custody.runtime.errors import OperatorError
@@ -33,9 +37,13 @@ def add_archive_commands(
     settings_of: Callable[[typer.Context], NodeSettings],
     *,
     known: str,
+    group: str,
     has_children: bool,
 ) -> None:
-    """Add both commands. ``known``: SQL that returns a row if the node has the key ``:key_id``."""
+    """Add the commands. ``known``: SQL that returns a row if the node has the key ``:key_id``.
+
+    ``group``: the commands about the node's keys, as `hsm-driver keys`.
+    """
 
     def change(
         context: typer.Context, key_id: UUID, path: str, reason: str, *, is_archived: bool
@@ -43,10 +51,11 @@ def add_archive_commands(
         with operator_errors():
             why = reason_of(reason, EXAMPLE)
             settings = settings_of(context)
-            _change(settings, known, key_id, path, why, is_archived=is_archived)
+            _change(settings, known, group, key_id, path, why, is_archived=is_archived)
         which = f"{key_id}" if path == ROOT else f"{key_id} {path}"
         out.print(f"{'archived' if is_archived else 'un-archived'} {which}", markup=False)
 
+    add_archivals_command(app, settings_of)
     if not has_children:
 
         @app.command()
@@ -87,6 +96,7 @@ def add_archive_commands(
 def _change(
     settings: NodeSettings,
     known: str,
+    group: str,
     key_id: UUID,
     path: str,
     reason: str,
@@ -98,7 +108,7 @@ def _change(
     from custody.node.archivals import KeyPlace
 
     place = KeyPlace(key_id, _path(path))
-    asyncio.run(_commit(settings, known, place, reason, is_archived=is_archived))
+    asyncio.run(_commit(settings, known, group, place, reason, is_archived=is_archived))
 
 
 def _path(text: str) -> str:
@@ -111,7 +121,13 @@ def _path(text: str) -> str:
 
 
 async def _commit(
-    settings: NodeSettings, known: str, place: KeyPlace, reason: str, *, is_archived: bool
+    settings: NodeSettings,
+    known: str,
+    group: str,
+    place: KeyPlace,
+    reason: str,
+    *,
+    is_archived: bool,
 ) -> None:
     from custody.node.archivals import ChangedBy, changes_of, insert_by_operator, last_change
     from custody.node.audited_archivals import record_by_operator
@@ -120,11 +136,11 @@ async def _commit(
 
     async def work(connection: Connection) -> Sequence[AuditRecord]:
         if not await connection.rows(known, {"key_id": place.root_id}):
-            raise OperatorError(f"this node has no key {place.root_id}", "List the keys.")
+            raise OperatorError(f"this node has no key {place.root_id}", f"See: {group} list")
         changes = await changes_of(connection.rows, place)
         last = last_change(changes, ChangedBy.OPERATOR)
         if (last is not None and last.is_archived) is is_archived:
-            raise _nothing_to_do(is_archived=is_archived)
+            raise _nothing_to_do(group, is_archived=is_archived)
         number = 1 if last is None else last.number + 1
         operator = operator_name()
         await insert_by_operator(
@@ -136,10 +152,11 @@ async def _commit(
         await AuditedChanges(database, settings.node.id).change(work)
 
 
-def _nothing_to_do(*, is_archived: bool) -> OperatorError:
+def _nothing_to_do(group: str, *, is_archived: bool) -> OperatorError:
     if is_archived:
         return OperatorError("an operator has archived this key already", "Nothing is left to do.")
     return OperatorError(
         "no operator has archived this key here",
-        "If a request archived it, the application un-archives it: docs/how-to/archive-a-key.md.",
+        f"See what is archived: {group} archivals. What a request has archived, "
+        "the application un-archives: docs/how-to/archive-a-key.md.",
     )

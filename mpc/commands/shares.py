@@ -127,7 +127,9 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
         out.print(f"discarded this signer's share of {ceremony}", markup=False)
 
     add_erase_command(app, settings_of)
-    add_archive_commands(app, settings_of, known=KNOWN, has_children=True)
+    add_archive_commands(
+        app, settings_of, known=KNOWN, group="mpc-signer shares", has_children=True
+    )
     return app
 
 

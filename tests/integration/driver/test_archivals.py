@@ -1,5 +1,7 @@
 """Archived keys in a node's database: requests, operators, the journal and the audit chain."""
 
+import json
+from asyncio import to_thread
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -126,14 +128,36 @@ async def stored(pool: Pool) -> UUID:
 
 
 def test_an_operator_archives_a_key_that_only_an_operator_unarchives(run: Run, stored: UUID):
-    assert "no key" in run("keys", "archive", uuid4(), "--reason", "gone").output
+    unknown = run("keys", "archive", uuid4(), "--reason", "gone").output
+    assert "no key" in unknown
+    assert "hsm-driver keys list" in unknown
     assert "reason" in run("keys", "archive", stored, "--reason", " ").output
     assert f"archived {stored}" in run("keys", "archive", stored, "--reason", "stolen").output
     assert "already" in run("keys", "archive", stored, "--reason", "stolen").output
     assert " yes " in run("keys", "list").output
+    (archival,) = json.loads(run("keys", "archivals", "--json").output)
+    assert (archival["key_id"], archival["path"]) == (str(stored), "m")
+    assert (archival["archived_by"], archival["reason"]) == ("operator", "stolen")
     assert f"un-archived {stored}" in run("keys", "unarchive", stored, "--reason", "found").output
-    assert run("keys", "unarchive", stored, "--reason", "found").exit_code != 0
+    again = run("keys", "unarchive", stored, "--reason", "found")
+    assert again.exit_code == 1
+    assert "hsm-driver keys archivals" in again.output.replace("\n", " ")
     assert " no " in run("keys", "list").output
+    assert json.loads(run("keys", "archivals", "--json").output) == []
+
+
+async def test_what_requests_have_archived_is_listed_with_derived_keys(
+    pool: Pool, node: NodeParts, stored: UUID, run: Run
+):
+    await handle(pool, node, request(JobKind.ARCHIVE_KEY))
+    await pool.rows(
+        "INSERT INTO archivals (root_id, path, changed_by, number, is_archived, operator, reason) "
+        "VALUES (:root, 'm/0/5', 'operator', 1, true, 'Ada', 'lost')",
+        {"root": stored},
+    )
+    shown = await to_thread(run, "keys", "archivals", "--json")
+    found = {(each["path"], each["archived_by"]) for each in json.loads(shown.output)}
+    assert found == {("m", "request"), ("m/0/5", "operator")}
 
 
 async def test_no_request_undoes_what_an_operator_has_archived(
