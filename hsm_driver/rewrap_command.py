@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MIN_RATE = 0.01
 MAX_RATE = 100_000.0
 LOCK = "master-key rewrap"
+IN_USE = "Wait until it has ended, or stop it. Then run the command again: it continues."
 NO_COPIES = (
     "This configuration has no [key_copies], so the rewrapped keys get no copies in S3. If the "
     "group has such copies, run the command on a host with the section: once the older master key "
@@ -173,7 +174,7 @@ async def rewrap_keys(
         report = Report(sorted(newest.values()), kinds, failed)
         if wanted.dry_run:
             return report
-        async with stopped_node(database, LOCK):
+        async with stopped_node(database, LOCK, IN_USE):
             if any(kind.why_not is None for kind in kinds) and not wanted.without_backup:
                 await _require_backup(database, report.newest)
             await asyncio.to_thread(confirm, kinds)

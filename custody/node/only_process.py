@@ -34,8 +34,11 @@ _TRY = "SELECT pg_try_advisory_lock(hashtextextended('one process of ' || :node,
 
 
 @asynccontextmanager
-async def stopped_node(pool: Pool, node: str) -> AsyncIterator[None]:
-    """Keep a node from starting during a command. Raise OperatorError if the node runs."""
+async def stopped_node(pool: Pool, node: str, todo: str | None = None) -> AsyncIterator[None]:
+    """Keep a node from starting during a command. Raise OperatorError if the node runs.
+
+    ``todo``: the next step of that error, if it is not to stop the node.
+    """
     async with pool.connection_apart() as connection:
         for _ in range(TRIES_OF_A_COMMAND):
             row = await connection.row(_TRY, {"node": node})
@@ -45,7 +48,7 @@ async def stopped_node(pool: Pool, node: str) -> AsyncIterator[None]:
         else:
             raise OperatorError(
                 f"{node} runs on this database",
-                f"Stop {node}, then run the command again.",
+                todo or f"Stop {node}, then run the command again.",
             )
         yield
 

@@ -306,5 +306,7 @@ _UNTRIED = (
 )
 _OLDER = (
     "New keys are safe once the drivers have adopted the newest master key. Keys under the older "
-    "master key stay exposed: see the check of weaker versions."
+    "master key stay exposed: the rows 'keys under ...' count them. Without such a row, it opens "
+    "only backups and copies from before: retire and delete it "
+    "(docs/how-to/rewrap-the-master-key.md)."
 )

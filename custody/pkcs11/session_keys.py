@@ -16,7 +16,7 @@ from custody.pkcs11.errors import (
     MasterKeyMissing,
     SchemeUnsupported,
 )
-from custody.pkcs11.faults import FAULTS, destroy
+from custody.pkcs11.faults import destroy
 from custody.pkcs11.identification import Candidate
 from custody.pkcs11.key_cache import KeyCache
 from custody.pkcs11.master_key import MasterKey, newest
@@ -186,9 +186,9 @@ class SessionKeys:
             except PKCS11Error as error:
                 if is_loss(error):
                     raise failure_of(Step.UNWRAP, error, "unwrap a key as extractable") from None
-                FAULTS.note(Step.UNWRAP, error)
                 answer = name_of(error)
-            destroy(self._unwrap(master, key))  # raises if this key or the token is at fault
+            # raises if this key or the token is at fault; otherwise the token did as it should
+            destroy(self._unwrap(master, key))
         raise KeyNotWrappable(
             f"{master.name!r} is locked: it lets no key be unwrapped as extractable (the token "
             f"answered {answer})"

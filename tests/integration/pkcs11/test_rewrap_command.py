@@ -11,6 +11,8 @@ import pytest
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges
 from custody.node.only_process import stopped_node
+from custody.pkcs11.endings import Step
+from custody.pkcs11.metrics import HSM_ERRORS
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Protection
@@ -121,6 +123,8 @@ async def test_keys_under_a_locked_master_key_stay_and_the_reason_is_said(
 ):
     group = await group_of(config, pool, empty_token, each=1)
     before = await rows(pool)
+    refusal = HSM_ERRORS.labels(Step.UNWRAP.value, "CKR_TEMPLATE_INCONSISTENT")
+    errors = refusal._value.get()
     for arguments in (DRY_RUN, (*REWRAP, "--retire")):
         report = await done(config, *arguments, exit_code=1)
         for kind in report["kinds"]:
@@ -132,6 +136,7 @@ async def test_keys_under_a_locked_master_key_stay_and_the_reason_is_said(
     assert {each for each in after if after[each] == before[each]} == locked
     assert report["left"] == len(locked)
     assert "custody/1" not in report["retired"]
+    assert refusal._value.get() == errors  # no error of the token, so the log gives no advice
     await all_sign(group.settings, pool, group.keys)
 
 
@@ -220,6 +225,7 @@ async def test_what_refuses_to_begin_has_changed_nothing(group: Group):
         second = await call(group.config, *REWRAP)
     assert second.exit_code == 1
     assert "master-key rewrap runs on this database" in second.stderr
+    assert "Wait until it has ended" in second.stderr
 
     await group.pool.rows("DELETE FROM key_backups")
     unconfirmed = await call(group.config, *REWRAP)
