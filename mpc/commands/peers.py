@@ -81,7 +81,8 @@ def application(settings_of: Callable[[typer.Context], SignerSettings]) -> typer
                 raise OperatorError(f"{signer!r} is not pinned", "See: mpc-signer peers list")
         out.print(
             f"removed {signer}: no more ceremonies with it. Keys of its groups can no longer be "
-            "refreshed. If it will not return, move their funds to a new group.",
+            "refreshed. If it will not return, move them to another group: "
+            "docs/how-to/move-a-key-to-another-group.md",
             markup=False,
         )
 
