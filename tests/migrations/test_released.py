@@ -25,11 +25,18 @@ from custody.wire.node_api import AuditHeads as KeptHeads
 from custody.wire.signed_bytes import PinnedKeys
 from devstack.postgres import Cluster
 from hsm_driver.audited_keys import CHECK as KEYS
+from mpc import _native as native
 from mpc.shares.audited_shares import CHECK as SHARES
+from mpc.shares.encryption_key import load_key_file
+from mpc.shares.encryption_keys import EncryptionKeys
+from mpc.shares.shares import Shares
 from tests.integration.control_plane.conftest import Replica
 from tests.migrations.released import RELEASES, Released
+from tests.unit.mpc.native import dealers, parties
+from tests.unit.mpc.native.verification import is_valid
 
 SIGNERS = ("signer-1", "signer-2")
+DIGEST = bytes(range(32))
 CHAINS = {
     "hsm-driver": ("hsm_driver", KEYS),
     "signer-1": ("signer-1", SHARES),
@@ -66,6 +73,27 @@ def test_keys_in_the_token_still_sign(released: Released):
 def test_shares_still_open(released: Released, signer: str):
     verified = run(mpc.cli.app, released.signer(signer), "shares", "verify")
     assert (verified["verified"], verified["bad"]) == (2, [])
+
+
+async def test_shares_of_a_release_sign_and_are_dealt_to_a_new_group(released: Released):
+    """Other libraries verify the signatures of both groups."""
+    opened: dict[str, dict[int, native.Share]] = {}
+    for signer in SIGNERS:
+        key = load_key_file(released.folder / f"{signer}.key")
+        async with Pool(released.urls[signer], 1, "test") as pool:
+            shares = Shares(pool, EncryptionKeys([key], []))
+            for row in await pool.rows("SELECT key_id FROM shares WHERE state = 'active'"):
+                stored = await shares.active(row.key_id)
+                assert stored is not None
+                of_key = opened.setdefault(stored.protocol, {})
+                of_key[stored.index] = await shares.open(stored)
+    assert sorted(opened) == ["dkls23-secp256k1", "frost-ed25519"]
+    for protocol, old in opened.items():
+        known = old[1].public_key
+        received = dealers.copied(old, [1, 2], 2, 3)
+        new = dealers.hollow(protocol, known, 2, received, chain_code=old[1].chain_code)
+        for group, quorum in ((old, (1, 2)), (parties.refresh(new), (3, 1))):
+            assert is_valid(protocol, known, DIGEST, parties.sign(group, quorum, DIGEST))
 
 
 def test_keys_of_a_release_are_archived_and_their_shares_erased(released: Released):
