@@ -26,6 +26,7 @@ from custody.node.errors import Failed
 from custody.wire.ban_questions import NONCE_BYTES
 from mpc.metrics import RESTORED
 from mpc.restored.marks import Marks
+from mpc.shares.share_queries import OF_KEPT_KEYS
 
 INTERVAL = 5.0
 """Seconds between two marks."""
@@ -115,13 +116,12 @@ _COMPLETE = """
     UPDATE restore_watch SET nonce = NULL, answered_at = now() WHERE nonce = :nonce RETURNING id
 """
 
-_ANSWERS = """
+_ANSWERS = f"""
     WITH named AS (
         SELECT signer AS by, unnest(named) AS signer FROM restore_answers
     ), asked AS (
         SELECT signer FROM peers
-        UNION SELECT unnest(signers) FROM shares
-            WHERE state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
+        UNION SELECT unnest(signers) FROM shares WHERE {OF_KEPT_KEYS}
         UNION SELECT signer FROM named
         EXCEPT SELECT :me::varchar
     )
@@ -129,8 +129,11 @@ _ANSWERS = """
         EXISTS (SELECT FROM peers WHERE peers.signer = asked.signer) AS is_pinned,
         ARRAY(SELECT by FROM named WHERE named.signer = asked.signer ORDER BY by) AS named_by
     FROM asked LEFT JOIN restore_answers USING (signer) ORDER BY signer
-"""
-"""An old backup may lack pins. So the other signers of each key are asked, pinned or not."""
+"""  # noqa: S608 - of constants
+"""An old backup may lack pins. So the other signers of each key are asked, pinned or not.
+
+Signers of a key whose shares an operator has erased are not: they may be gone, and the key has
+moved to others."""
 
 
 @dataclass(frozen=True)

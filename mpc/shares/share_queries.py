@@ -251,9 +251,17 @@ ERASABLE = f"""
 """
 """The share in use, for the question to the operator."""
 
-GROUPS = """
+OF_KEPT_KEYS = """
+    state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
+    AND NOT EXISTS (
+        SELECT FROM shares AS gone WHERE gone.key_id = shares.key_id AND gone.state = 'erased'
+    )
+"""
+"""The sets of keys with which this signer still has to do: an operator has not erased them."""
+
+GROUPS = f"""
     SELECT DISTINCT ON (key_id) key_id, threshold, signers FROM shares
-    WHERE state IN ('confirmed', 'promised', 'active', 'repaired', 'retired')
+    WHERE {OF_KEPT_KEYS}
     ORDER BY key_id, generation DESC
 """
 """The group of each key. Every set of a key in use has the same group."""

@@ -12,11 +12,14 @@ from asyncpg.exceptions import NotNullViolationError
 from custody.database.pool import Pool
 from custody.runtime.signing_key import create_signing_key
 from mpc.restored.needed_repairs import needed_repairs
+from mpc.restored.watch import peers_answers
 from mpc.shares import share_queries
 from mpc.shares.shares import Shares
 from mpc.shares.stored_share import ShareState
 from tests.integration.signer.commands import command, erase_until_killed
 from tests.integration.signer.keys import (
+    ME,
+    OTHERS,
     SetOfShares,
     activate,
     confirm,
@@ -72,6 +75,20 @@ async def test_all_sets_of_the_key_are_erased_and_no_other(
     assert (await found(shares, other)).is_active
     assert not await erased(pool, other.ceremony)
     assert await shares.active(made.key_id) is None
+
+
+async def test_a_restored_signer_does_not_ask_for_keys_that_are_erased(
+    pool: Pool, shares: Shares, config: Path
+):
+    """Their other signers may be gone. The row of an earlier set is not erased, but retired."""
+    made = new_key()
+    await activate(pool, shares, made)
+    await activate(pool, shares, made.refreshed())
+    assert (await found(shares, made)).state is ShareState.RETIRED
+    assert [each.signer for each in await peers_answers(pool, ME)] == OTHERS
+    await erase(config, made)
+    assert await peers_answers(pool, ME) == []
+    assert await pool.rows(share_queries.GROUPS) == []
 
 
 async def test_each_erased_set_has_a_record_and_the_chain_verifies(
