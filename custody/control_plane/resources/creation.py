@@ -62,7 +62,7 @@ class Creation:
         self._queue = queue
         self._notifications = notifications
         self._keys = Batcher(self._add_keys)
-        self._signatures = Batcher(self._add_signatures)
+        self._signatures = Batcher(self._add_jobs)
 
     async def key(self, new: NewKey) -> Settled:
         """Add a key or a wallet. Raises ProblemError external_id_conflict."""
@@ -88,7 +88,7 @@ class Creation:
 
     async def prepared_import(self, new: NewJob) -> Settled:
         """Add a request for import keys. Raises ProblemError external_id_conflict."""
-        [settled] = await self._add_signatures([new])
+        [settled] = await self._add_jobs([new])
         if isinstance(settled, Exception):
             raise settled
         return settled
@@ -120,8 +120,8 @@ class Creation:
         self._wake([new])
         return settled
 
-    async def _add_signatures(self, new: list[NewJob]) -> list[Settled | Exception]:
-        """Adding is one statement, which commits by itself."""
+    async def _add_jobs(self, new: list[NewJob]) -> list[Settled | Exception]:
+        """Add requests that have no row but their job: one statement, which commits by itself."""
         added = await self._queue.add(_in_one_order(new))
         return await settle(self._database.rows, new, added)
 

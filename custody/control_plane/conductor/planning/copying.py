@@ -14,10 +14,11 @@ from custody.control_plane.conductor.planning.decisions import Begin, Decision
 from custody.control_plane.conductor.planning.facts import Ending, Origin, Request, Step
 from custody.control_plane.conductor.planning.history import Blame, blame, refusals
 from custody.control_plane.conductor.planning.obstacles import hopeless, waiting
+from custody.control_plane.conductor.planning.preparing import stated_import_keys
 from custody.control_plane.conductor.planning.quorum import choose, prefer
 from custody.control_plane.conductor.planning.signing import free_to_take_part, sets_in_use
 from custody.wire.jobs import JobKind
-from custody.wire.outcomes import DealtShares, OutcomeStatus, PreparedImport
+from custody.wire.outcomes import DealtShares, OutcomeStatus
 from custody.wire.signed_bytes import SignedBytes
 
 BAD_DEALING = "bad_dealing"
@@ -80,20 +81,12 @@ def _progress(request: Request) -> Progress:
             case JobKind.DEAL_SHARES | JobKind.COPY_KEY if NO_IMPORT_KEY in codes:
                 found = Progress()
             case JobKind.PREPARE_IMPORT:
-                found.statements |= _statements(step)
+                found.statements |= stated_import_keys([step])
             case JobKind.DEAL_SHARES:
                 found.dealings = _dealings(step)
             case JobKind.COPY_KEY if BAD_DEALING in codes:
                 found.dealings = {}
     return found
-
-
-def _statements(step: Step) -> dict[str, SignedBytes]:
-    return {
-        signer: outcome.result.statements[0]
-        for signer, outcome in step.outcomes.items()
-        if outcome.status is OutcomeStatus.DONE and isinstance(outcome.result, PreparedImport)
-    }
 
 
 def _dealings(step: Step) -> dict[str, SignedBytes]:
