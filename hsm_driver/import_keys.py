@@ -95,7 +95,7 @@ _PURGE = """
 
 
 @dataclass(frozen=True)
-class StoredImport:
+class StoredImportKey:
     """An import key that was made. ``application``: who asked; None if nobody has signed.
 
     ``outcome``: of the job that made it, from the journal. Only its statement is signed.
@@ -183,13 +183,13 @@ class ImportRows:
         }
         return RowChange(_MADE, values)
 
-    async def find(self, import_id: UUID) -> StoredImport | None:
+    async def find(self, import_id: UUID) -> StoredImportKey | None:
         """Return an import key; None if it was never made, or its row is deleted."""
         with database_needed():
             row = await self._pool.row(_FIND, {"import_id": import_id})
         if row is None or row.import_key is None:
             return None
-        return StoredImport(
+        return StoredImportKey(
             import_id=row.import_id,
             application=row.application,
             algorithm=Algorithm(Scheme(row.scheme), Curve(row.curve)),
@@ -233,6 +233,6 @@ class ImportRows:
         await self._pool.rows(_PURGE, {"hours": KEPT_HOURS})
 
 
-def is_over(stored: StoredImport) -> bool:
+def is_over(stored: StoredImportKey) -> bool:
     """Return whether the import key has expired."""
     return stored.expires_at <= datetime.now(UTC)

@@ -15,7 +15,7 @@ from custody.wire.algorithms import Store
 from custody.wire.imports import ImportedKey, ImportKeyStatement
 from custody.wire.outcomes import PreparedImport
 from custody.wire.signed_bytes import IMPORT_KEY_TYPE
-from hsm_driver.import_keys import ImportRows, StoredImport, is_over
+from hsm_driver.import_keys import ImportRows, StoredImportKey, is_over
 from hsm_driver.import_sweep import ImportSweep
 from hsm_driver.new_keys import NewKeys
 from hsm_driver.stated_imports import StatedImports
@@ -115,7 +115,9 @@ class ImportKey:
         handled.rows.append(self._rows.finished(stored.import_id, self._sweep.wake))
         return handled
 
-    async def _usable(self, work: Work, wanted: WantedKey, imported: ImportedKey) -> StoredImport:
+    async def _usable(
+        self, work: Work, wanted: WantedKey, imported: ImportedKey
+    ) -> StoredImportKey:
         """Return the import key of the request. Raise Denied or Refused."""
         stored = await self._rows.find(imported.import_id)
         if stored is None or is_over(stored):
@@ -137,7 +139,7 @@ class ImportKey:
             raise Denied("import_mismatch", f"the import is for a key of {stored.algorithm}")
         return stored
 
-    async def _take_in(self, stored: StoredImport, imported: ImportedKey) -> WrappedKey:
+    async def _take_in(self, stored: StoredImportKey, imported: ImportedKey) -> WrappedKey:
         if imported.wrapped is None:
             raise Denied("malformed_request", "the request has no wrapped key")
         operation = TakeIn(

@@ -8,7 +8,7 @@ from custody.node.errors import Denied, Refused
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.outcomes import Outcome, PreparedImport
 from custody.wire.signed_bytes import IMPORT_KEY_TYPE, BadSignedBytes, PinnedKeys, SignedBytes
-from hsm_driver.import_keys import StoredImport
+from hsm_driver.import_keys import StoredImportKey
 
 
 class StatedImports:
@@ -17,7 +17,7 @@ class StatedImports:
     def __init__(self, own: bytes, others: Sequence[bytes] = ()) -> None:
         self._pinned = PinnedKeys([own, *others])
 
-    def require(self, stored: StoredImport) -> None:
+    def require(self, stored: StoredImportKey) -> None:
         """Raise Denied unless the row says what the driver stated when it made the import key.
 
         Otherwise a person who writes to the database could give the key that one application has
@@ -64,7 +64,7 @@ def _facts(stated: ImportKeyStatement) -> tuple[object, ...]:
     )
 
 
-def _stored_facts(stored: StoredImport) -> tuple[object, ...]:
+def _stored_facts(stored: StoredImportKey) -> tuple[object, ...]:
     return (
         stored.import_id,
         stored.application,

@@ -55,7 +55,7 @@ class ImportKey:
         )
         return Handled(
             result=handled.result,
-            audit={**handled.audit, "import": str(imported.import_id)},
+            audit={**handled.audit, "import_id": str(imported.import_id)},
             rows=[*handled.rows, self.import_keys.use_row(imported.import_id, ticket.key_id)],
         )
 
