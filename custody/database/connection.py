@@ -139,7 +139,15 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]  # has no types
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-async def prepare(connection: Connection, *, durable: bool = True) -> None:
+_MORE_SETTINGS = """
+    SELECT set_config(name, value, false)
+    FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS settings(name, value)
+"""
+
+
+async def prepare(
+    connection: Connection, *, durable: bool = True, settings: Mapping[str, str] | None = None
+) -> None:
     """Set a new connection's timeouts, isolation level, planner settings and codecs.
 
     They are set by a statement: PgBouncer refuses them as startup parameters. The isolation level
@@ -148,6 +156,8 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
 
     Statements read few rows. Among millions of stored rows the planner may expect more, and have
     parallel workers or compiled code ready, which takes many times as long as the statement.
+
+    ``settings``: further ones of PostgreSQL, by name.
     """
     connection.notice_silence()
     await connection.set_type_codec(
@@ -169,6 +179,9 @@ async def prepare(connection: Connection, *, durable: bool = True) -> None:
             "commit": "on" if durable else "off",
         },
     )
+    if settings:
+        values = {"names": list(settings), "values": list(settings.values())}
+        await connection.rows(_MORE_SETTINGS, values)
 
 
 def _microseconds(time: datetime) -> tuple[int]:

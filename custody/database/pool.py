@@ -26,11 +26,22 @@ class Pool:
 
     Without ``durable``, a commit does not wait for the disk. Use such a pool for rows that a crash
     of the database server may lose: leases, and marks that avoid repetition.
+
+    ``settings``: of PostgreSQL, by name, for the sessions of this pool.
     """
 
-    def __init__(self, url: str, size: int, name: str, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        size: int,
+        name: str,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._servers = Servers(url, name)
         self._durable = durable
+        self._settings = settings
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._held = set[Connection]()
@@ -125,7 +136,7 @@ class Pool:
         with kept.known_errors():
             connection = await self._servers.connect()
         try:
-            await kept.prepare(connection, durable=self._durable)
+            await kept.prepare(connection, durable=self._durable, settings=self._settings)
         except BaseException:
             connection.terminate()
             raise

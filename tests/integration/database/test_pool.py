@@ -212,6 +212,19 @@ async def test_no_statement_waits_for_parallel_workers_or_compiled_code(empty_da
     assert "JIT" not in plan
 
 
+async def test_each_connection_has_the_settings_of_its_pool(empty_database: str):
+    settings = {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off"}
+    show = "SELECT current_setting('plan_cache_mode') AS plans, current_setting('enable_seqscan')"
+    async with (
+        Pool(empty_database, 2, "test", settings=settings) as pool,
+        pool.connection() as one,
+    ):
+        rows = [*await one.rows(show), *await asyncio.create_task(pool.rows(show))]
+    assert [tuple(row) for row in rows] == [("force_custom_plan", "off")] * 2
+    async with Pool(empty_database, 1, "test") as pool:
+        assert [tuple(row) for row in await pool.rows(show)] == [("auto", "on")]
+
+
 async def test_after_a_restart_the_first_statement_works(cluster: Cluster):
     async with Pool(cluster.create_database("restarted"), 3, "test") as pool:
         await asyncio.gather(*(pool.rows(PID) for _ in range(3)))
