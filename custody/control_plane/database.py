@@ -1,7 +1,7 @@
 """The control plane's database: plain SQL on kept connections.
 
-``custody.database.pool`` runs it. This file adds a second pool whose commits do not wait for the
-disk, and tells the database's health of every statement that fails.
+``custody.database.pool`` runs it. This file adds a pool whose commits do not wait for the disk, and
+one for lists. It tells the database's health of every statement that fails.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -22,6 +22,21 @@ TREE = "control_plane"
 """Its folder in custody/migrations."""
 MIGRATE_COMMAND = "control-plane migrate"
 CONNECTIONS = 8
+LISTING_CONNECTIONS = 4
+"""Of lists alone: slow lists leave all other connections free."""
+LIST_SETTINGS = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""How PostgreSQL plans lists.
+
+After five runs of a statement it may keep one plan for all values. That plan expects few rows with
+a tag, so for a rare status it reads all of them. The other settings leave it the indexes. It would
+read a whole table if it expected few rows after a cursor.
+"""
 
 
 class Database:
@@ -33,6 +48,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._durable = Pool(url, CONNECTIONS, NAME)
         self._hasty = Pool(url, CONNECTIONS, NAME, durable=False)
+        self._lists = Pool(url, LISTING_CONNECTIONS, NAME, settings=LIST_SETTINGS)
         self._probes = Pool(url, 1, NAME)
         self.health = DatabaseHealth(self._probes)
 
@@ -40,7 +56,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for pool in (self._durable, self._hasty, self._probes):
+        for pool in (self._durable, self._hasty, self._lists, self._probes):
             await pool.__aexit__()
 
     async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[AnyRow]:
@@ -51,6 +67,13 @@ class Database:
     async def row(self, sql: str, parameters: Mapping[str, Any] | None = None) -> AnyRow | None:
         """Return the first row, or None. As ``rows``, the statement may run twice."""
         return next(iter(await self.rows(sql, parameters)), None)
+
+    async def listed(
+        self, sql: str, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        """Do as ``rows`` for a page of a list, on connections with LIST_SETTINGS."""
+        with self._noting():
+            return await self._lists.rows(sql, parameters)
 
     async def hastily(
         self, sql: str, parameters: Mapping[str, Any] | None = None

@@ -1,5 +1,7 @@
 """Who holds the keys of a list: the node groups and signer groups with nodes of an owner."""
 
+from dataclasses import dataclass
+
 from custody.control_plane.database import Database
 from custody.control_plane.resources.pages import Condition
 
@@ -11,20 +13,54 @@ _HOLDERS = """
     ORDER BY kind, name
 """
 
+# the conditions of the partial indexes
+_IN_GROUP = {
+    "signer_group": "{table}.signer_group = :{parameter}",
+    "node_group": "{table}.node_group = :{parameter} AND {table}.signer_group IS NULL",
+}
 
-async def held_by(database: Database, table: str, owner: str | None) -> list[Condition] | None:
-    """Return conditions, of which one holds for a row whose key a node of the owner holds.
+_IN_A_GROUP = """
+    CASE WHEN {table}.signer_group IS NULL
+        THEN {table}.node_group = ANY(CAST(:node_groups AS varchar[]))
+        ELSE {table}.signer_group = ANY(CAST(:signer_groups AS varchar[])) END
+"""
 
-    ``table``: keys or wallets. None for no owner. A key in shares is held by each signer of its
-    group, and another key by each driver of its node group.
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group with a node of an owner. ``kind``: the column of wallets and keys with its name."""
+
+    kind: str
+    name: str
+
+
+async def groups_of(database: Database, owner: str) -> list[Group]:
+    """Return the groups that have a node of this owner.
+
+    A key in shares is held by each signer of its signer group, and another key by each driver of
+    its node group.
     """
-    if owner is None:
-        return None
-    is_in_shares = {"signer_group": "", "node_group": f" AND {table}.signer_group IS NULL"}
+    rows = await database.rows(_HOLDERS, {"owner": owner})
+    return [Group(row.kind, row.name) for row in rows]
+
+
+def in_each(table: str, groups: list[Group]) -> list[Condition]:
+    """Return a condition for each group, with an index in the order of lists.
+
+    At most one of them holds for a row. ``table``: keys or wallets.
+    """
     return [
         Condition(
-            f"{table}.{row.kind} = :holder_{number}{is_in_shares[row.kind]}",
-            {f"holder_{number}": row.name},
+            _IN_GROUP[group.kind].format(table=table, parameter=f"holder_{number}"),
+            {f"holder_{number}": group.name},
         )
-        for number, row in enumerate(await database.rows(_HOLDERS, {"owner": owner}))
+        for number, group in enumerate(groups)
     ]
+
+
+def in_one_of(table: str, groups: list[Group]) -> Condition:
+    """Return the condition that one of the groups holds a row's key. No index serves it."""
+    names = {
+        f"{kind}s": [group.name for group in groups if group.kind == kind] for kind in _IN_GROUP
+    }
+    return Condition(_IN_A_GROUP.format(table=table), names)

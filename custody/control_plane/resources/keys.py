@@ -9,8 +9,8 @@ from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import AnyRow, Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.copies import COPIES
-from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import KEY_METADATA
+from custody.control_plane.resources.narrow_lists import narrow
 from custody.control_plane.resources.pages import (
     Listing,
     PageRequest,
@@ -63,6 +63,7 @@ _LISTING = Listing(
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint IN ('{Endpoint.KEYS}', '{Endpoint.COPIES}')",
     },
+    indexed=("name", "network", "store", "scheme", "curve", "archived"),
 )
 
 MAX_REMEMBERED = 20_000
@@ -116,9 +117,16 @@ class Keys:
         """
         shown = partial(key_of, sees_details=caller.sees_details)
         values = {"application": caller.application_id}
-        tagged = await KEY_METADATA.have_tags(self._database, caller.application_id, tags)
-        holders = await held_by(self._database, "keys", owner)
-        return await _LISTING.page(self._database, request, values, shown, filters, tagged, holders)
+        narrowing = await narrow(
+            self._database,
+            KEY_METADATA,
+            caller.application_id,
+            request,
+            tags,
+            owner,
+            _LISTING.indexed_conditions(filters),
+        )
+        return await _LISTING.page(self._database, request, values, shown, filters, narrowing)
 
     async def active(self, application_id: UUID, key_id: UUID) -> ActiveKey:
         """The key, ready to sign with. Raises ProblemError not_found or key_not_active."""

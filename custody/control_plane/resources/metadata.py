@@ -4,7 +4,7 @@ Tags have a table of their own, whose index has the resources of a tag in the or
 page of a list by tag reads as many rows as it shows, whether the tag is rare or frequent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -67,20 +67,16 @@ _TAGGED = """
 # a subquery that PostgreSQL does not turn into a join: it looks up each row that is read
 _HAS_TAG = "(SELECT true FROM {tags} WHERE {subject} = {table}.id AND tag = :{parameter})"
 
-_RAREST_FIRST = """
-    SELECT tag, (SELECT count(*) FROM (
-        SELECT FROM {tags} WHERE application_id = :application AND tag = wanted.tag LIMIT :most
-    ) AS counted) AS number
-    FROM unnest(CAST(:tags AS varchar[])) AS wanted(tag) ORDER BY number, tag
+_OF_TAG = """
+    SELECT created_at, {subject} AS id FROM {tags}
+    WHERE application_id = :application AND tag = :{parameter}
 """
-FIRST_COUNTED = 1_000
-"""Rows of each tag that are counted at first to find the rarest tag."""
 
 
 class ResourceMetadata:
     """Name and tags of the rows of one table.
 
-    ``selected``: the columns ``name`` and ``tags`` of a SELECT from the table.
+    ``table``: its name. ``selected``: the columns ``name`` and ``tags`` of a SELECT from it.
     """
 
     def __init__(self, table: str, tags: str, subject: str) -> None:
@@ -93,38 +89,29 @@ class ResourceMetadata:
         self.selected = filled(_SELECTED)
         self._add, self._drop, self._rename = map(filled, (_ADD, _DROP, _RENAME))
         self._tagged, self._has_tag = filled(_TAGGED), filled(_HAS_TAG)
-        self._rarest_first = filled(_RAREST_FIRST)
+        self._of_tag = filled(_OF_TAG)
         self._order = "tagged.created_at", f"tagged.{subject}"
+        self.table = table
 
-    async def have_tags(
-        self, database: Database, application_id: UUID, tags: Collection[str] | None
-    ) -> Condition | None:
-        """Return the condition that a row of an application has all tags; None for no tags.
+    def have_tags(self, tags: Sequence[str]) -> Condition:
+        """Return the condition that a row of an application has all tags, of which there is one.
 
-        :application is the application's id. The rows of the rarest tag are read in the order of
+        :application is the application's id. The rows of the first tag are read in the order of
         the list, and the others' tags are looked up.
         """
-        names: Sequence[str] = sorted(set(tags or ()))
-        if not names:
-            return None
-        if len(names) > 1:
-            names = await self._in_order_of_rarity(database, application_id, names)
-        parameters = {f"tag_{number}": tag for number, tag in enumerate(names)}
-        others = [self._has_tag.replace("{parameter}", name) for name in list(parameters)[1:]]
-        text = " AND ".join(["true", *others])
-        return Condition(text, parameters, self._tagged, self._order)
+        others = self.are_tagged(tags[1:])
+        parameters = {"tag_0": tags[0], **others.parameters}
+        return Condition(others.text, parameters, self._tagged, self._order)
 
-    async def _in_order_of_rarity(
-        self, database: Database, application_id: UUID, tags: Sequence[str]
-    ) -> list[str]:
-        """Return the tags, the rarest first. The time depends on the number of its rows alone."""
-        most = FIRST_COUNTED
-        while True:
-            values = {"tags": tags, "application": application_id, "most": most}
-            rows = await database.rows(self._rarest_first, values)
-            if rows[0].number < most:
-                return [row.tag for row in rows]
-            most *= 16
+    def are_tagged(self, tags: Sequence[str]) -> Condition:
+        """Return the condition that a row has all tags, which are looked up for each row."""
+        parameters = {f"tag_{number}": tag for number, tag in enumerate(tags, start=1)}
+        looked_up = [self._has_tag.replace("{parameter}", name) for name in parameters]
+        return Condition(" AND ".join(["true", *looked_up]), parameters)
+
+    def rows_of_tag(self, parameter: str) -> str:
+        """Return SQL of created_at and id of the rows of an application with a tag."""
+        return self._of_tag.replace("{parameter}", parameter)
 
     async def add_tags(
         self, connection: Connection, tagged: Sequence[tuple[Tagged, Sequence[str]]]

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -74,17 +74,32 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Narrowing:
+    """Conditions of a page that are not those of its list's filters, and how to read it.
+
+    ``any_of``: conditions of which at most one holds for a row. Each is read in the order of the
+    list, so that an index of each serves. ``looked_up``: names of filters whose index is not read.
+    """
+
+    also: Sequence[Condition] = ()
+    any_of: Sequence[Condition] | None = None
+    looked_up: Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class Listing:
     """A list as applications read it, newest first.
 
     ``select``: SQL that ends with a condition, with JOINED where a table may be added. ``table``:
     whose created_at and id are the order; the rows have both. ``filters``: conditions by name, each
     with that name as its parameter, or a function that makes the condition of the value.
+    ``indexed``: names of filters of ``table`` that have an index in the order of the list.
     """
 
     select: str
     table: str
     filters: Mapping[str, str | Callable[[Any], str]] = field(default_factory=dict)
+    indexed: Collection[str] = ()
 
     async def page(
         self,
@@ -93,45 +108,43 @@ class Listing:
         values: Mapping[str, Any],
         convert: Callable[[AnyRow], Item],
         given: Mapping[str, Any] | None = None,
-        also: Condition | None = None,
-        any_of: Sequence[Condition] | None = None,
+        narrowing: Narrowing = Narrowing(),
     ) -> Page[Item]:
         """Return one page. ``values``: of the select. ``given``: of filters, None for none.
 
-        ``also``: one more condition. ``any_of``: conditions of which at most one holds for a row.
-        Each is read in the order of the list, so that an index of each serves.
-
         Raises ProblemError invalid_request.
         """
+        also, any_of = narrowing.also, narrowing.any_of
         if any_of is not None and not any_of:
             return Page(items=[], next_cursor=None)
-        conditions = [
-            self._condition(name, value)
-            for name, value in (given or {}).items()
-            if value is not None
-        ]
-        order = (f"{self.table}.created_at", f"{self.table}.id")
-        if also is not None:
-            conditions.append(also)
-            order = also.order or order
+        filters = self._conditions(given or {})
+        for name in narrowing.looked_up:
+            # PostgreSQL reads no index for it, as it would for the condition itself
+            filters[name] = replace(filters[name], text=f"({filters[name].text}) IS TRUE")
+        conditions = [*filters.values(), *also]
+        own = (f"{self.table}.created_at", f"{self.table}.id")
+        order = next((each.order for each in also if each.order is not None), own)
         if request.cursor is not None:
-            after = Position.parse(request.cursor)
-            conditions.append(
-                Condition(
-                    f"({order[0]}, {order[1]}) < (:after_time, :after_id)",
-                    {"after_time": after.created_at, "after_id": after.id},
-                )
-            )
+            conditions.append(after(request.cursor, order))
         parameters = {**values, "limit": request.limit + 1}
         for condition in (*conditions, *(any_of or ())):
             parameters.update(condition.parameters)
-        rows = await database.rows(self._sql(conditions, order, any_of), parameters)
+        rows = await database.listed(self._sql(conditions, order, any_of), parameters)
         shown = rows[: request.limit]
         last = shown[-1] if len(rows) > request.limit else None
         return Page(
             items=[convert(row) for row in shown],
             next_cursor=None if last is None else str(Position(last.created_at, last.id)),
         )
+
+    def indexed_conditions(self, given: Mapping[str, Any]) -> dict[str, Condition]:
+        """Return by name the filters with an index in the order of the list."""
+        return self._conditions({name: given.get(name) for name in self.indexed})
+
+    def _conditions(self, given: Mapping[str, Any]) -> dict[str, Condition]:
+        return {
+            name: self._condition(name, value) for name, value in given.items() if value is not None
+        }
 
     def _condition(self, name: str, value: Any) -> Condition:
         condition = self.filters[name]
@@ -155,6 +168,18 @@ class Listing:
         select = self.select.replace(JOINED, " ".join(each.join for each in conditions))
         newest = f"ORDER BY {order[0]} DESC, {order[1]} DESC LIMIT :limit"
         return " ".join((select, *(f"AND {each.text}" for each in conditions), newest))
+
+
+def after(cursor: str, order: tuple[str, str]) -> Condition:
+    """Return the condition of the rows after a cursor. ``order``: the columns of a list's order.
+
+    Raise ProblemError invalid_request.
+    """
+    position = Position.parse(cursor)
+    return Condition(
+        f"({order[0]}, {order[1]}) < (:after_time, :after_id)",
+        {"after_time": position.created_at, "after_id": position.id},
+    )
 
 
 def is_one_of(column: str, kind: type[StrEnum]) -> Callable[[str], str]:

@@ -9,8 +9,8 @@ from custody.control_plane.access.tokens import Caller
 from custody.control_plane.database import Database
 from custody.control_plane.problems import Code, ProblemError
 from custody.control_plane.resources.copies import COPIES
-from custody.control_plane.resources.holders import held_by
 from custody.control_plane.resources.metadata import WALLET_METADATA
+from custody.control_plane.resources.narrow_lists import narrow
 from custody.control_plane.resources.pages import (
     Listing,
     PageRequest,
@@ -74,6 +74,7 @@ _LISTING = Listing(
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.WALLETS}' AND wallets.network = keys.network",
     },
+    indexed=("name", "network"),
 )
 
 
@@ -147,9 +148,16 @@ class Wallets:
         """
         shown = partial(wallet_of, sees_details=caller.sees_details)
         values = {"application": caller.application_id}
-        tagged = await WALLET_METADATA.have_tags(self._database, caller.application_id, tags)
-        holders = await held_by(self._database, "wallets", owner)
-        return await _LISTING.page(self._database, request, values, shown, filters, tagged, holders)
+        narrowing = await narrow(
+            self._database,
+            WALLET_METADATA,
+            caller.application_id,
+            request,
+            tags,
+            owner,
+            _LISTING.indexed_conditions(filters),
+        )
+        return await _LISTING.page(self._database, request, values, shown, filters, narrowing)
 
     async def _one(self, sql: str, caller: Caller, id_: UUID) -> Wallet:
         row = await self._database.row(sql, {"application": caller.application_id, "id": id_})

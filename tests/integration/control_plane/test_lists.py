@@ -1,14 +1,29 @@
 """Lists: pages, cursors, filters."""
 
+import itertools
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from custody.control_plane.resources import metadata
+from custody.control_plane.resources import narrow_lists
+from custody.control_plane.resources.metadata import WALLET_METADATA
+from custody.control_plane.resources.pages import PageRequest
 from custody.wire.jobs import Endpoint
 from tests.integration.control_plane.conftest import Replica, assert_problem
 from tests.integration.control_plane.node import MemoryNode
+
+HOLDERS = (
+    "UPDATE nodes SET owner = 'acme'",
+    "INSERT INTO nodes (id, node_group, owner) VALUES ('signer-1', 'mpc', 'zurich')",
+    "INSERT INTO signer_groups (name, threshold) VALUES ('treasury', 1)",
+    "INSERT INTO signer_group_members (group_name, share_index, signer)"
+    " VALUES ('treasury', 1, 'signer-1')",
+)
+
+
+FIELDS = ("owner", "name", "network")
 
 
 async def all_pages(
@@ -122,21 +137,72 @@ async def test_filters_by_name_and_tags(api: httpx.AsyncClient, node: MemoryNode
     assert len(await all_pages(api, "/v1/wallets", tag="z")) == 2
 
 
-async def test_of_several_tags_the_rarest_is_read(
+async def test_of_tags_and_owner_the_sparsest_is_read(
     api: httpx.AsyncClient, node: MemoryNode, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ):
-    """Also when each tag has more rows than are counted at first."""
-    monkeypatch.setattr(metadata, "FIRST_COUNTED", 1)
-    for tags in (["z-rare", "all"], ["all"], ["all", "z-rare"], ["all"], ["all"]):
+    """Also when each has as many rows as are compared."""
+    await replica.database.rows("UPDATE nodes SET owner = 'acme'")
+    for tags in (["z-old", "all"], ["z-old", "all"], ["all"], ["all"], []):
         body = {"network": "Ethereum", "store": "hsm", "tags": tags}
         await api.post("/v1/wallets", json=body)
     (application,) = await replica.database.rows("SELECT id FROM applications")
-    condition = await metadata.WALLET_METADATA.have_tags(
-        replica.database, application.id, ["all", "z-rare"]
-    )
-    assert condition is not None
-    assert condition.parameters == {"tag_0": "z-rare", "tag_1": "all"}
-    assert len(await all_pages(api, "/v1/wallets", tag=["all", "z-rare"], limit=1)) == 2
+    for compared in (1, 2, 100):
+        monkeypatch.setattr(narrow_lists, "COMPARED", compared)
+        found = await narrow_lists.narrow(
+            replica.database,
+            WALLET_METADATA,
+            application.id,
+            PageRequest(1, None),
+            ["all", "z-old"],
+            "acme",
+            {},
+        )
+        assert found.also[0].parameters == {"tag_0": "z-old", "tag_1": "all"}
+        assert found.any_of is None
+        tags = ["all", "z-old"]
+        assert len(await all_pages(api, "/v1/wallets", tag=tags, owner="acme", limit=1)) == 2
+
+
+@pytest.mark.parametrize("compared", [1, 2, 3, 100])
+async def test_filters_together_find_the_same_whichever_is_read(
+    api: httpx.AsyncClient,
+    node: MemoryNode,
+    replica: Replica,
+    monkeypatch: pytest.MonkeyPatch,
+    compared: int,
+):
+    monkeypatch.setattr(narrow_lists, "COMPARED", compared)
+    for statement in HOLDERS:
+        await replica.database.rows(statement)
+    made: dict[str, dict[str, Any]] = {}
+    for number in range(12):
+        tags = [tag for tag, every in (("two", 2), ("three", 3)) if number % every == 0]
+        network, name = ("Bitcoin", "A") if number < 4 else ("Ethereum", "B")
+        labels: dict[str, Any] = {"tags": tags, "name": name, "network": network}
+        one = (await api.post("/v1/wallets", json={"store": "hsm", **labels})).json()
+        made[one["id"]] = {**labels, "owner": "acme"}
+        if number % 4 == 0:
+            values = {"id": one["id"]}
+            await replica.database.rows(
+                "UPDATE wallets SET signer_group = 'treasury' WHERE id = :id", values
+            )
+            made[one["id"]]["owner"] = "zurich"
+    for tags, *wanted in itertools.product(
+        ([], ["two"], ["two", "three"], ["none"]),
+        (None, "acme", "zurich", "nobody"),
+        (None, "A"),
+        (None, "Ethereum"),
+    ):
+        given = {field: value for field, value in zip(FIELDS, wanted, strict=True) if value}
+        expected = [
+            id_
+            for id_, labels in made.items()
+            if set(tags) <= set(labels["tags"])
+            and all(labels[field] == value for field, value in given.items())
+        ]
+        for limit in (2, 50):
+            shown = await all_pages(api, "/v1/wallets", limit=limit, tag=tags, **given)
+            assert [one["id"] for one in shown] == expected[::-1], (tags, given)
 
 
 async def test_only_a_tag_may_be_repeated(api: httpx.AsyncClient):
