@@ -26,6 +26,10 @@ def require_filtered(found: object, call: Call[Any]) -> None:
         asked, given = call.query.get(name), getattr(found, name, None)
         if asked is not None and asked != (None if given is None else str(given)):
             raise UnexpectedAnswer(f"{name}: asked for {asked}, was given {given}")
+    if isinstance(found, Key) and call.path.endswith("/copies"):
+        key_id = call.path.split("/")[-2]
+        if found.copied_from != UUID(key_id):
+            raise UnexpectedAnswer(f"key {found.id} is not a copy of key {key_id}")
 
 
 def derivation(wish: Wish | None) -> tuple[UUID, str] | None:

@@ -151,7 +151,7 @@ def list_wallets(
         network=network,
         store=store,
         address=address,
-        key_id=None if key_id is None else str(key_id),
+        key_id=None if key_id is None else str(UUID(str(key_id))),
         name=name,
         tag=listed(tags) or None,
         owner=owner,

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from custody.client import Key, Network, NotAttested, Scheme, Store, UnexpectedAnswer, operations
+from custody.client.as_asked import require_filtered
 from custody.client.calls import Calls, Wish
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.addresses import address_of
@@ -244,6 +245,20 @@ def test_the_copies_in_a_list_are_compared_too():
     assert next(check).path == f"/v1/keys/{KEY_ID}"
     with pytest.raises(NotAttested, match="has another public_key"):
         check.send(ORIGIN)
+
+
+def test_a_list_of_copies_has_those_of_the_key_alone():
+    for copy, origin in ((COPY, ORIGIN), (SECOND, COPY)):
+        require_filtered(copy, operations.list_copies(str(origin.id).upper()))
+        with pytest.raises(UnexpectedAnswer, match="is not a copy of key"):
+            require_filtered(copy, operations.list_copies(SECOND_ID))
+
+
+def test_a_key_id_may_be_written_in_capitals():
+    wallet = wallet_of(ORIGIN)
+    require_filtered(wallet, operations.list_wallets(key_id=str(ORIGIN.id).upper()))
+    with pytest.raises(UnexpectedAnswer, match="key_id"):
+        require_filtered(wallet, operations.list_wallets(key_id=COPY.id))
 
 
 LYING_ORIGINS: dict[str, Key] = {
