@@ -22,7 +22,10 @@ from custody.control_plane.api import (
     signer_groups,
     wallets,
 )
-from custody.control_plane.api.requests import require_each_parameter_once
+from custody.control_plane.api.requests import (
+    require_each_parameter_once,
+    require_known_parameters,
+)
 from custody.control_plane.api.services import Services
 from custody.wire.metadata import UpdateMetadata
 from custody.wire.requests import (
@@ -59,7 +62,7 @@ asks for them to be used.
 - **Errors** are `application/problem+json` (RFC 9457) with a stable `code`. 503 has `Retry-After`.
 - **Later versions** may answer with more fields, and with values of a status, a network or the like
   that are not in this document: ignore those fields, and take no unknown status for final. In a
-  request, a field that this document does not have is an error.
+  request, a field or a query parameter that this document does not have is an error.
 """
 
 TAGS = [
@@ -110,7 +113,7 @@ def create_application(services: Services, version: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(require_each_parameter_once)],
+        dependencies=[Depends(require_each_parameter_once), Depends(require_known_parameters)],
         telemetry=_TRACES,
     )
     problems.install(app)

@@ -11,10 +11,10 @@ from custody.control_plane.problems import Code, ProblemError
 
 DESCRIPTION = (
     "A token of `control-plane token create`. Scopes: `read` for every GET, `wallets` to create "
-    "wallets and keys and to refresh and repair their shares, `sign` to create signatures, `admin` "
-    "for all of these, for signer groups, and to see what is for operators: what is wrong with "
-    "nodes, who froze them, bans, and the parts of a request's reason that name them. An "
-    "application sees only what its own tokens made."
+    "wallets and keys, to import, name, copy and archive keys, and to refresh and repair their "
+    "shares, `sign` to create signatures, `admin` for all of these, for signer groups, and to "
+    "see what is for operators: what is wrong with nodes, who froze them, bans, and the parts "
+    "of a request's reason that name them. An application sees only what its own tokens made."
 )
 
 

@@ -62,6 +62,8 @@ OwnerFilter = Annotated[
         "group, or a driver of its node group.",
     ),
 ]
+MAX_SHOWN = 50
+"""Characters of an unknown parameter in an answer."""
 REPEATABLE = frozenset({"tag"})
 """Parameters whose values all count."""
 
@@ -79,6 +81,23 @@ def require_each_parameter_once(request: Request) -> None:
     names = [name for name in sent if name not in REPEATABLE]
     if len(names) != len(set(names)):
         raise ProblemError(Code.INVALID_REQUEST, "Send each query parameter once.")
+
+
+def require_known_parameters(request: Request) -> None:
+    """Raise ProblemError for a query parameter that the route does not have.
+
+    A misspelled filter would list everything, and no one would notice. Only under /v1: load
+    balancers may add parameters of their own to the paths of health.
+    """
+    if not request.query_params or not request.url.path.startswith("/v1/"):
+        return
+    known = {each.alias for each in request.scope["route"].dependant.query_params}
+    if unknown := sorted(set(request.query_params) - known):
+        raise ProblemError(
+            Code.INVALID_REQUEST,
+            f"query.{unknown[0][:MAX_SHOWN]}: there is no such query parameter here. "
+            + (f"There are: {', '.join(sorted(known))}." if known else "There are none."),
+        )
 
 
 @dataclass(frozen=True, slots=True)

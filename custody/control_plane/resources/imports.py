@@ -132,4 +132,6 @@ def _not_usable(import_id: UUID, why: str) -> ProblemError:
 
 
 def _not_found(import_id: UUID) -> ProblemError:
-    return ProblemError(Code.NOT_FOUND, f"There is no import {import_id}.")
+    return ProblemError(
+        Code.NOT_FOUND, f"There is no import {import_id}. Ask for one with POST /v1/imports."
+    )

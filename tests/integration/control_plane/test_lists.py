@@ -1,6 +1,7 @@
 """Lists: pages, cursors, filters."""
 
 import itertools
+import re
 from typing import Any
 from uuid import UUID
 
@@ -273,3 +274,49 @@ async def test_a_cursor_that_no_page_gave(api: httpx.AsyncClient, cursor: str):
 async def test_a_limit_out_of_range(api: httpx.AsyncClient, limit: str):
     answer = await api.get("/v1/keys", params={"limit": limit})
     assert "limit" in assert_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("tags=customer:42", "query.tags: there is no such query parameter here"),
+        ("Network=Ethereum", "address, archived, cursor, external_id"),
+        ("network=Solana&color=", "query.color"),
+    ],
+)
+async def test_a_misspelled_filter_does_not_list_everything(
+    api: httpx.AsyncClient, query: str, said: str
+):
+    answer = await api.get(f"/v1/wallets?{query}")
+    assert_problem(answer, 422, "invalid_request")
+    assert said in answer.json()["detail"]
+
+
+async def test_a_parameter_that_a_route_does_not_have_is_refused(
+    api: httpx.AsyncClient, replica: Replica
+):
+    body = {"network": "Solana", "store": "hsm", "external_id": "order-7"}
+    answer = await api.post("/v1/wallets?wait=0&external_id=order-7", json=body)
+    assert_problem(answer, 422, "invalid_request")
+    assert (await api.get("/v1/wallets")).json()["items"] == []
+    assert "none" in (await api.get("/v1/signer-groups?limit=1")).json()["detail"]
+    assert (await api.get("/healthz?probe=7")).status_code == 200
+
+
+async def test_every_parameter_of_the_document_is_known(
+    api: httpx.AsyncClient, replica: Replica, key: UUID
+):
+    """Else a parameter of a dependency would be described, and refused."""
+    tried = 0
+    for path, methods in replica.application.openapi()["paths"].items():
+        for method, operation in methods.items():
+            told = [each["name"] for each in operation.get("parameters", ()) if _is_query(each)]
+            url = re.sub("{[a-z_]+}", str(key), path)
+            answer = await api.request(method, url, params=dict.fromkeys(told, "1"))
+            assert "no such query parameter" not in answer.text, path
+            tried += len(told)
+    assert tried > 50
+
+
+def _is_query(parameter: dict[str, str]) -> bool:
+    return parameter["in"] == "query"
