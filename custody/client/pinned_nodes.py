@@ -232,7 +232,10 @@ def checked_without_pins(calls: Calls[Answer]) -> Calls[Answer]:
             result: Answer = end.value
             return result
         if call.needs_pinned_nodes:
-            raise ValueError("pin the nodes first (pinned_nodes): a key is imported to them only")
+            raise ValueError(
+                "pin the nodes first (pinned_nodes, or CUSTODY_PINNED_NODES_FILE): a key is "
+                "imported to pinned nodes only"
+            )
         answer = yield call
 
 
