@@ -138,7 +138,17 @@ class KeyCopies:
     async def put_rewrapped(
         self, key_id: UUID, network: Network | None, key: WrappedKey
     ) -> WrappedKey:
-        """Put the copy of a rewrapped key beside the earlier ones. Return as ``put`` does."""
+        """Put the copy of a rewrapped key beside the earlier ones. Return as ``put`` does.
+
+        Raise Failed if the first copy is of another key. A copy is never written again, and a
+        rebuild takes the newest: a row that was changed must not get one.
+        """
+        first = await self._first(key_id)
+        if first is not None and first.public_key != key.public_key:
+            raise _unusable(
+                f"the stored row of key {key_id} has another public key than the key's first copy "
+                "in S3: hsm-driver audit verify names rows that were changed"
+            )
         name = object_name(key_id, version_of(key.master_key))
         found = await self._put(name, key_id, network, key)
         if (found.public_key, found.master_key) != (key.public_key, key.master_key):
@@ -146,6 +156,15 @@ class KeyCopies:
                 f"the copy {name} is of another key than {key_id} under {key.master_key!r}"
             )
         return found
+
+    async def _first(self, key_id: UUID) -> KeyCopy | None:
+        """Return the copy of when the key was new; None if there is none that opens here."""
+        try:
+            return await self.read(key_id)
+        except Failed as error:
+            if error.transient and not is_about_one_object(error):
+                raise
+            return None
 
     async def _put(
         self, name: str, key_id: UUID, network: Network | None, key: WrappedKey
@@ -265,6 +284,12 @@ class KeyCopies:
         if not names:
             raise _unusable("the token has no key for host signing, which seals copies")
         return max(names, key=version_of)
+
+
+def is_about_one_object(error: Failed) -> bool:
+    """Return whether the server has refused one object, which may also be missing."""
+    fault = error.__cause__
+    return isinstance(fault, S3Fault) and fault.kind in (FaultKind.DENIED, FaultKind.REJECTED)
 
 
 def object_name(key_id: UUID, version: int | None = None) -> str:

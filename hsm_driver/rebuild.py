@@ -7,9 +7,8 @@ from uuid import UUID
 from custody.database.pool import Pool
 from custody.node.audited_changes import AuditedChanges, record_without_job
 from custody.node.errors import Failed
-from custody.s3.faults import FaultKind, S3Fault
 from hsm_driver.audited_keys import REBUILT
-from hsm_driver.key_copies import KeyCopies, KeyCopy
+from hsm_driver.key_copies import KeyCopies, KeyCopy, is_about_one_object
 from hsm_driver.possession import prove_possession
 from hsm_driver.vault import INSERT_KEYS, Vault, row_of
 
@@ -72,12 +71,7 @@ async def rebuild(
 
 def _ends_all(error: Failed) -> bool:
     """Return whether no copy can be tried now. A server may also refuse one object alone."""
-    return error.transient and not _is_about_one_object(error)
-
-
-def _is_about_one_object(error: Failed) -> bool:
-    fault = error.__cause__
-    return isinstance(fault, S3Fault) and fault.kind in (FaultKind.DENIED, FaultKind.REJECTED)
+    return error.transient and not is_about_one_object(error)
 
 
 async def _usable_copy(

@@ -237,6 +237,15 @@ async def test_a_copy_of_another_key_is_not_taken_for_a_rewrapped_one(hsm, copie
         await copies.put_rewrapped(key_id, None, replace(other, master_key="custody/3"))
 
 
+async def test_a_row_that_was_changed_gets_no_copy_that_would_stay(hsm, copies):
+    """A rebuild takes the newest copy of a key, so the right one would be lost behind it."""
+    key_id, other = uuid4(), await hsm.generate(ECDSA_SECP256K1)
+    await copies.put(key_id, None, await hsm.generate(ECDSA_SECP256K1))
+    with pytest.raises(Failed, match="another public key than the key's first copy"):
+        await copies.put_rewrapped(key_id, None, under_version(other, 2, b"moved"))
+    assert (await copies.names())[0] == {key_id: [f"{key_id}.json"]}
+
+
 async def test_the_newest_copy_that_this_hsm_can_use_gives_the_row(hsm, copies, pool):
     """The HSM was restored from a backup of before the rewrap."""
     await adopt_first(Vault(pool, hsm), pool)
