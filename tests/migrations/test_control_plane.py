@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,6 +13,7 @@ from sqlalchemy import inspect
 from custody.control_plane.tables import metadata
 from custody.database.engine import synchronous_engine
 from custody.migrations.schema import alembic_config, migrate
+from custody.runtime.errors import OperatorError
 
 
 def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
@@ -107,6 +109,23 @@ def test_wallets_of_the_version_before_keep_their_keys_holders(empty_database: s
     command.downgrade(alembic_config("control_plane", empty_database), "0022")
     with engine.begin() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM wallets").scalar() == 2
+    engine.dispose()
+
+
+def test_a_copy_of_a_lost_key_keeps_the_version_that_can_have_it(empty_database: str) -> None:
+    migrate("control_plane", empty_database)
+    engine = synchronous_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO applications (id, name) VALUES (gen_random_uuid(), 'shop');"
+            "INSERT INTO keys (id, application_id, node_group, store, scheme, curve, copied_from)"
+            " SELECT gen_random_uuid(), id, 'mpc', '', '', '', gen_random_uuid() FROM applications"
+        )
+    with pytest.raises(OperatorError, match="1 keys are copies of keys"):
+        command.downgrade(alembic_config("control_plane", empty_database), "0025")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE keys SET copied_from = id")
+    command.downgrade(alembic_config("control_plane", empty_database), "0025")
     engine.dispose()
 
 
