@@ -24,28 +24,34 @@ _NEXT = SELECT_KEYS.replace(
 
 @dataclass
 class PutCopies:
-    """``number``: copies that were put. ``failed``: keys that still have no copy, and why."""
+    """``number``: copies that were put, or are missing. ``failed``: keys without one, and why."""
 
     number: int = 0
     failed: list[BadKey] = field(default_factory=list)
 
 
 async def put_missing(
-    pool: Pool, vault: Vault, copies: KeyCopies, newest: Collection[str]
+    pool: Pool, vault: Vault, copies: KeyCopies, newest: Collection[str], *, dry_run: bool = False
 ) -> PutCopies:
     """Put a copy of each key under these master keys that has none under them.
 
-    Each key signs first: a copy is never written twice. Raise Failed if the bucket cannot be
-    listed, and OperatorError if no further copy can be put.
+    Each key signs first: a copy is never written twice. With ``dry_run``, only count these keys.
+    Raise OperatorError if the bucket cannot be listed, or if no further copy can be put.
     """
-    names, _ = await copies.names()
+    try:
+        names, _ = await copies.names()
+    except Failed as error:
+        raise_if_it_ends_all(error)
+        raise
     done, last = PutCopies(), UUID(int=0)
     while page := await pool.rows(_NEXT, {"newest": list(newest), "last": last, "limit": PAGE}):
         for row in page:
             try:
-                if not await _has_copy(copies, row, names.get(row.key_id, [])):
+                if await _has_copy(copies, row, names.get(row.key_id, [])):
+                    continue
+                if not dry_run:
                     await _put(vault, copies, row)
-                    done.number += 1
+                done.number += 1
             except Failed as error:
                 raise_if_it_ends_all(error)
                 done.failed.append(BadKey(str(row.key_id), error.reason))

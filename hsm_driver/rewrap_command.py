@@ -173,6 +173,12 @@ async def rewrap_keys(
         kinds, failed = await rewrapping.survey()
         report = Report(sorted(newest.values()), kinds, failed)
         if wanted.dry_run:
+            if wanted.put_copies and copies is not None:
+                missing = await put_missing(
+                    database, Vault(database, hsm), copies, report.newest, dry_run=True
+                )
+                report.copies_missing = missing.number
+                report.failed += missing.failed
             return report
         async with stopped_node(database, LOCK, IN_USE):
             if any(kind.why_not is None for kind in kinds) and not wanted.without_backup:

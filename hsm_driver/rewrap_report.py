@@ -29,7 +29,8 @@ class Report:
     """``kinds``: before the work. ``failed``: keys that could not be used. ``left``: as after it.
 
     ``retired``: the names of the master keys that were retired. ``copied``: keys that got a copy
-    without being rewrapped.
+    without being rewrapped. ``copies_missing``: how many a dry run found to be missing; None if it
+    was not asked.
     """
 
     newest: list[str]
@@ -39,6 +40,7 @@ class Report:
     left: int = 0
     retired: list[str] = field(default_factory=list)
     copied: int = 0
+    copies_missing: int | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -68,6 +70,8 @@ def show(report: Report, *, dry_run: bool) -> None:
         out.print(f"{report.rewrapped} keys rewrapped, {report.left} left", markup=False)
     if report.copied:
         out.print(f"{report.copied} missing copies put into S3", markup=False)
+    if report.copies_missing is not None:
+        out.print(f"{report.copies_missing} copies are missing in S3", markup=False)
     if report.failed:
         print_table(
             ["key_id", "stays unchanged"], [(key.key_id, key.what) for key in report.failed]
@@ -92,4 +96,5 @@ def as_json(report: Report, *, dry_run: bool) -> dict[str, Any]:
         "left": report.left,
         "retired": report.retired,
         "copied": report.copied,
+        "copies_missing": report.copies_missing,
     }

@@ -16,6 +16,7 @@ from custody.node.handlers import Work
 from custody.node.wanted import wanted_key
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.errors import OperatorError
 from custody.s3.bucket import MAX_OBJECT_BYTES, Bucket
 from custody.s3.settings import S3Section
 from custody.wire.algorithms import ECDSA_SECP256K1, EDDSA_ED25519, Network, Store
@@ -273,7 +274,11 @@ async def test_keys_without_a_copy_under_their_master_key_get_one(hsm, copies, b
     for key_id, key in keys.items():
         row = row_of(key_id, None, key)
         await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
-    done = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
+    newest = ["custody/1", "custody-host/1"]
+    survey = await put_missing(pool, vault, copies, newest, dry_run=True)
+    assert (survey.number, survey.failed) == (3, [])
+    assert sorted((await copies.names())[0]) == sorted([copied, moved])
+    done = await put_missing(pool, vault, copies, newest)
     assert (done.number, [each.key_id for each in done.failed]) == (2, [str(damaged)])
     names, _ = await copies.names()
     first, second = f"{moved}.json", f"{moved}.1.json"
@@ -283,6 +288,13 @@ async def test_keys_without_a_copy_under_their_master_key_get_one(hsm, copies, b
     assert (await copies.read(moved, second)).key == keys[moved]
     again = await put_missing(pool, vault, copies, ["custody/1", "custody-host/1"])
     assert again.number == 0
+
+
+async def test_missing_copies_are_not_put_into_a_bucket_that_cannot_be_listed(hsm, bucket, pool):
+    away = KeyCopies(hsm, bucket.client(endpoint="https://127.0.0.1:1"), DRIVER)
+    with pytest.raises(OperatorError, match="cannot be listed") as refused:
+        await put_missing(pool, Vault(pool, hsm), away, ["custody/1"])
+    assert "run the command again" in refused.value.todo
 
 
 async def test_a_copy_whose_master_key_is_gone_does_not_stand_for_one(hsm, copies, bucket, pool):
