@@ -20,8 +20,9 @@ def key_archived(key_id: UUID) -> ProblemError:
     """Return the problem of a request that an archived key does not do."""
     return ProblemError(
         Code.KEY_ARCHIVED,
-        f"Key {key_id}, or a key that it is derived from, is archived or being archived. It signs "
-        f"again after POST /v1/keys/{key_id}/unarchive, or that of the other key.",
+        f"Key {key_id}, or a key that it is derived from, is archived or being archived. "
+        "GET /v1/keys?archived=true lists archived keys, and POST /v1/keys/ID/unarchive lets one "
+        "sign again.",
     )
 
 

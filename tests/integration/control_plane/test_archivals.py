@@ -33,6 +33,9 @@ async def test_an_archived_key_signs_again_only_once_it_is_unarchived(
     assert (await api.get(f"/v1/keys/{key}")).json()["archived_at"] is not None
     refused = await api.post(f"/v1/keys/{key}/signatures", json=MESSAGE)
     assert_problem(refused, 409, "key_archived")
+    named = refused.json()["detail"].split()  # the step that shows which key to un-archive
+    listed = (await api.get(next(each for each in named if "?archived" in each))).json()["items"]
+    assert [each["id"] for each in listed] == [str(key)]
     assert await node.work() == 0
 
     unarchived = await change(api, node, key, "unarchive")

@@ -257,6 +257,15 @@ def test_a_curve_without_a_name_is_refused():
     refused(data, KeyFormat.PKCS8, KeyFault.UNSUPPORTED)
 
 
+def test_the_parameters_of_p256_are_taken_for_its_name_only_if_they_are_all_its_own():
+    pem = openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-param_enc", "explicit")
+    assert read_private_key(pem, KeyFormat.PKCS8).algorithm == ECDSA_SECP256R1
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    base_point, other = (point(ECDSA_SECP256R1, scalar) for scalar in (1, 2))
+    assert der.count(base_point) == 1
+    refused(der.replace(base_point, other), KeyFormat.PKCS8, KeyFault.UNSUPPORTED)
+
+
 def test_other_pem_blocks_are_refused():
     key = ed25519.Ed25519PrivateKey.generate()
     openssh = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
