@@ -5,10 +5,9 @@ session object that is sensitive and extractable, so that the master key can wra
 (host signing): the import key decrypts the AES key in the token, and the host does the rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pkcs11
 from custody.pkcs11 import token_scheme, wrap_mechanisms
@@ -23,6 +22,7 @@ from custody.pkcs11.import_format import (
     read_private_key,
     seal,
 )
+from custody.pkcs11.import_pair import ImportPair
 from custody.pkcs11.return_codes import Kind
 from custody.pkcs11.round_trip import PROBE_DIGEST
 from custody.pkcs11.session_errors import SessionLost, is_refusal, kind_of_error, name_of
@@ -34,9 +34,6 @@ from custody.wire.signatures import BadSignature, finish
 from pkcs11 import MGF, Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
-if TYPE_CHECKING:
-    from custody.pkcs11.import_keys import ImportPair
-
 _OAEP = {
     Wrapping.RSA_OAEP_AES_KWP_SHA256: (Mechanism.SHA256, MGF.SHA256, None),
     Wrapping.RSA_OAEP_AES_KWP_SHA1: (Mechanism.SHA_1, MGF.SHA1, None),
@@ -46,6 +43,17 @@ _KWP = ("AES_KEY_WRAP_KWP", "AES_KEY_WRAP_PAD")
 """The names under which tokens have AES-KWP (custody.pkcs11.token_traits)."""
 
 Opened = TypeVar("Opened")
+
+
+@dataclass(frozen=True)
+class AnnouncedKey:
+    """A private key that is wrapped for an import key, and announced by its public key."""
+
+    pair: ImportPair
+    wrapping: Wrapping
+    wrapped: WrappedImport
+    algorithm: Algorithm
+    public_key: bytes
 
 
 def find_wrapping(
@@ -82,11 +90,11 @@ def _open_made_up(
     """
     pkcs8, public_key = made_up_key(algorithm)
     wrapped = seal(pair.public, wrapping, pkcs8)
+    made_up = AnnouncedKey(pair, wrapping, wrapped, algorithm, public_key)
     if protection is Protection.HOST:
-        transport_key = _decrypt(pair, wrapping, wrapped)
-        read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
+        _read(_decrypt(made_up), made_up)
         return
-    key = _unwrap(pair, wrapping, wrapped, algorithm)
+    key = _unwrap(made_up)
     try:
         _sign(key, algorithm, public_key)
         wrap(key)
@@ -96,55 +104,48 @@ def _open_made_up(
         destroy(key)
 
 
-def open_inside(
-    pair: ImportPair,
-    wrapping: Wrapping,
-    wrapped: WrappedImport,
-    algorithm: Algorithm,
-    public_key: bytes,
-) -> Any:
+def open_inside(announced: AnnouncedKey) -> Any:
     """Return the private key as a session object that can be wrapped. The caller destroys it.
 
     Raise BadImport unless it signs for the announced public key; HsmFailure; SessionLost.
     """
     return _opened(
         Step.UNWRAP,
-        lambda: _unwrap_and_sign(pair, wrapping, wrapped, algorithm, public_key),
-        lambda: _open_made_up(pair, wrapping, algorithm, Protection.HSM),
+        lambda: _unwrap_and_sign(announced),
+        lambda: _open_made_up(
+            announced.pair, announced.wrapping, announced.algorithm, Protection.HSM
+        ),
     )
 
 
-def _unwrap_and_sign(
-    pair: ImportPair,
-    wrapping: Wrapping,
-    wrapped: WrappedImport,
-    algorithm: Algorithm,
-    public_key: bytes,
-) -> Any:
+def _unwrap_and_sign(announced: AnnouncedKey) -> Any:
     """Return the private key after its first signature. Raise as ``_require_signs``, _unwrap."""
-    key = _unwrap(pair, wrapping, wrapped, algorithm)
+    key = _unwrap(announced)
     try:
-        _require_signs(key, algorithm, public_key)
+        _require_signs(key, announced.algorithm, announced.public_key)
     except BaseException:
         destroy(key)
         raise
     return key
 
 
-def open_on_host(
-    pair: ImportPair,
-    wrapping: Wrapping,
-    wrapped: WrappedImport,
-    algorithm: Algorithm,
-    public_key: bytes,
-) -> bytes:
+def open_on_host(announced: AnnouncedKey) -> bytes:
     """Return the private key in clear, as ``host_signing`` has it. Raise as ``open_inside``."""
     transport_key = _opened(
         Step.DECRYPT,
-        lambda: _decrypt(pair, wrapping, wrapped),
-        lambda: _open_made_up(pair, wrapping, algorithm, Protection.HOST),
+        lambda: _decrypt(announced),
+        lambda: _open_made_up(
+            announced.pair, announced.wrapping, announced.algorithm, Protection.HOST
+        ),
     )
-    return read_private_key(transport_key, wrapped.private_key, algorithm, public_key)
+    return _read(transport_key, announced)
+
+
+def _read(transport_key: bytes, announced: AnnouncedKey) -> bytes:
+    """Return the private key, decrypted on the host. Raise BadImport."""
+    return read_private_key(
+        transport_key, announced.wrapped.private_key, announced.algorithm, announced.public_key
+    )
 
 
 class _CannotSign(Exception):
@@ -199,16 +200,15 @@ def _raise_if_lost(step: Step, error: PKCS11Error) -> None:
         raise SessionLost(f"cannot open a key with an import key: {name_of(error)}") from None
 
 
-def _unwrap(
-    pair: ImportPair, wrapping: Wrapping, wrapped: WrappedImport, algorithm: Algorithm
-) -> Any:
+def _unwrap(announced: AnnouncedKey) -> Any:
     """Return the private key as a session object. Raise PKCS11Error or SessionLost."""
+    pair, wrapped = announced.pair, announced.wrapped
     transport_key = pair.private.unwrap_key(
         ObjectClass.SECRET_KEY,
         KeyType.AES,
         wrapped.transport_key,
         mechanism=Mechanism.RSA_PKCS_OAEP,
-        mechanism_param=_OAEP[wrapping],
+        mechanism_param=_OAEP[announced.wrapping],
         capabilities=MechanismFlag.UNWRAP,
         template=_TRANSPORT_TEMPLATE,
     )
@@ -216,7 +216,7 @@ def _unwrap(
         _require_aes_256(transport_key)
         key = transport_key.unwrap_key(
             ObjectClass.PRIVATE_KEY,
-            token_scheme.SCHEMES[algorithm].key_type,
+            token_scheme.SCHEMES[announced.algorithm].key_type,
             wrapped.private_key,
             mechanism=_kwp(pair),
             capabilities=MechanismFlag.SIGN,
@@ -270,11 +270,11 @@ def _kwp(pair: ImportPair) -> Mechanism:
     raise SchemeUnsupported("the token has no AES-KWP, with which private keys are imported")
 
 
-def _decrypt(pair: ImportPair, wrapping: Wrapping, wrapped: WrappedImport) -> bytes:
-    transport_key: bytes = pair.private.decrypt(
-        wrapped.transport_key,
+def _decrypt(announced: AnnouncedKey) -> bytes:
+    transport_key: bytes = announced.pair.private.decrypt(
+        announced.wrapped.transport_key,
         mechanism=Mechanism.RSA_PKCS_OAEP,
-        mechanism_param=_OAEP[wrapping],
+        mechanism_param=_OAEP[announced.wrapping],
     )
     return transport_key
 

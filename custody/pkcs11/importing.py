@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from custody.pkcs11 import import_keys, import_opening
+from custody.pkcs11 import import_keys, import_opening, import_pair
 from custody.pkcs11.errors import HsmFailure
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.import_format import split
@@ -76,13 +76,18 @@ class Importing:
         pair = import_keys.find(
             self._session, self._label, operation.import_id, operation.import_key
         )
-        parts = split(operation.wrapped, pair.size)
-        announced = (pair, operation.wrapping, parts, algorithm, operation.public_key)
+        announced = import_opening.AnnouncedKey(
+            pair=pair,
+            wrapping=operation.wrapping,
+            wrapped=split(operation.wrapped, pair.size),
+            algorithm=algorithm,
+            public_key=operation.public_key,
+        )
         if capability.protection is Protection.HOST:
-            secret = import_opening.open_on_host(*announced)
+            secret = import_opening.open_on_host(announced)
             wrapped = keys.seal_host_key(master, algorithm, secret, operation.public_key)
         else:
-            private_key = import_opening.open_inside(*announced)
+            private_key = import_opening.open_inside(announced)
             try:
                 wrapped = wrap_new_key(master, capability, private_key)
             finally:
@@ -113,7 +118,7 @@ def try_imports(
     for protection in {each.protection for each in capabilities}:
         chosen = [each for each in capabilities if each.protection is protection]
         try:
-            pair = import_keys.generate(session, protection, store=False)
+            pair = import_pair.generate(session, protection, store=False)
         except HsmFailure as failure:
             tried.refusals.update({str(each.algorithm): failure.reason for each in chosen})
             continue
@@ -127,7 +132,7 @@ def try_imports(
 
 def _try(
     tried: ImportTried,
-    pair: import_keys.ImportPair,
+    pair: import_pair.ImportPair,
     masters: Sequence[MasterKey],
     capability: Capability,
 ) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from custody.pkcs11 import host_key, host_signing, token_scheme, wrap_mechanisms
-from custody.pkcs11.endings import Ending, Step
+from custody.pkcs11.endings import Step
 from custody.pkcs11.errors import (
     HsmFailure,
     HsmMisconfigured,
@@ -16,6 +16,7 @@ from custody.pkcs11.errors import (
     MasterKeyMissing,
     SchemeUnsupported,
 )
+from custody.pkcs11.fault_finding import FaultFinding
 from custody.pkcs11.faults import destroy
 from custody.pkcs11.identification import Candidate
 from custody.pkcs11.key_cache import KeyCache
@@ -23,13 +24,12 @@ from custody.pkcs11.master_key import MasterKey, newest
 from custody.pkcs11.messages import Capability
 from custody.pkcs11.operation_errors import (
     TRIES,
-    ending_of,
     failure_of,
     opened,
     translated,
 )
-from custody.pkcs11.round_trip import Unable, Way, refused_part, travel
-from custody.pkcs11.session_errors import SessionLost, is_loss, is_refusal, name_of
+from custody.pkcs11.round_trip import Way
+from custody.pkcs11.session_errors import is_loss, name_of
 from custody.pkcs11.wrapped_key import WrappedKey
 from custody.wire.algorithms import Algorithm, Protection, Scheme
 from custody.wire.signatures import RAW_SIZE
@@ -55,7 +55,7 @@ class SessionKeys:
         self._cache = cache
         self._session = session
         self._masters = {each.name: each.master for each in candidates}
-        self._candidates = {each.name: each for each in candidates}
+        self._fault_finding = FaultFinding(session, candidates)
         self._capabilities = {capability.algorithm: capability for capability in capabilities}
 
     def generate(self, algorithm: Algorithm) -> WrappedKey:
@@ -115,7 +115,7 @@ class SessionKeys:
         return opened(
             Step.DECRYPT,
             lambda: host_key.unseal(master, sealed, associated_data),
-            partial(self._prove_encrypting, master),
+            partial(self._fault_finding.of_encrypting, master),
             f"the encrypted key is damaged, or not of {master.name!r}",
         )
 
@@ -222,7 +222,7 @@ class SessionKeys:
             lambda: token_scheme.unwrap(
                 master.key, way.algorithm, key.wrapped, way.mechanism, way.without
             ),
-            partial(self._prove_wrapping, master, way),
+            partial(self._fault_finding.of_wrapping, master, way),
             f"the wrapped key is damaged, or not of {master.name!r}",
         )
 
@@ -246,55 +246,6 @@ class SessionKeys:
             or host_signing.sign_on_host(key.algorithm, private_key, item)
             for item in data
         ]
-
-    def _prove_wrapping(self, master: MasterKey, way: Way, error: PKCS11Error) -> None:
-        """Show that the token unwraps another key in the same way. Raise what is at fault."""
-        asked = f"cannot unwrap a key: the token answered {name_of(error)}"
-        try:
-            travel(self._session, master.key, way)
-        except Unable as reason:
-            if ending_of(Step.UNWRAP, error) is not Ending.TEMPLATE_TRIED:
-                raise HsmFailure(f"{asked}. It opens no other key either: {reason}") from None
-            part = self._refused_part(way, error)
-            raise HsmMisconfigured(f"{asked}. It refuses {part}") from None
-        except PKCS11Error as second:
-            raise SessionLost(f"{asked}, then {name_of(second)}") from None
-        self._prove_master(master, error)
-
-    def _refused_part(self, way: Way, error: PKCS11Error) -> str:
-        if name_of(error).startswith("CKR_MECHANISM"):
-            return f"the mechanism CKM_{way.mechanism.name}"
-        try:
-            return refused_part(self._session, way)
-        except PKCS11Error as second:
-            raise SessionLost(f"{name_of(error)}, then {name_of(second)}") from None
-
-    def _prove_encrypting(self, master: MasterKey, error: PKCS11Error) -> None:
-        """Show that the token decrypts other data. Raise what is at fault."""
-        asked = f"cannot decrypt a key: the token answered {name_of(error)}"
-        try:
-            is_well = host_key.travels(master)
-        except host_key.NonceReplaced as replaced:
-            raise HsmMisconfigured(str(replaced)) from None
-        except PKCS11Error as second:
-            if not is_refusal(second):
-                raise SessionLost(f"{asked}, then {name_of(second)}") from None
-            if ending_of(Step.DECRYPT, error) is Ending.TEMPLATE_TRIED:
-                part = f"the mechanism CKM_{host_key.MECHANISM}"
-                raise HsmMisconfigured(f"{asked}. It refuses {part}") from None
-            raise HsmFailure(f"{asked}. It decrypts nothing else either") from None
-        if not is_well:
-            raise SessionLost(f"{asked}. It decrypts to something else than was encrypted")
-        self._prove_master(master, error)
-
-    def _prove_master(self, master: MasterKey, error: PKCS11Error) -> None:
-        """Raise SessionLost unless the master key is the one that it was."""
-        try:
-            second = self._candidates[master.name].refusal()
-        except PKCS11Error as lost:
-            raise SessionLost(f"{name_of(error)}, then {name_of(lost)}") from None
-        if second is not None:
-            raise SessionLost(f"{name_of(error)}, then {master.name!r}: {second}")
 
 
 def wrap_new_key(master: MasterKey, capability: Capability, private_key: Any) -> bytes:
