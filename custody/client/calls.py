@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
@@ -69,6 +69,16 @@ class Wish:
     endpoint: Endpoint
     request: Request
     key_id: UUID | None = None
+
+
+def once(call: Call[Answer]) -> Calls[Answer]:
+    """Return an operation of one call, with an immediate answer."""
+    return (yield from call)
+
+
+def external_id_or_new(given: str | None) -> str:
+    """Return the external id that the application gave, or a random one."""
+    return given if given is not None else f"client-{uuid4()}"
 
 
 def content(body: BaseModel) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypedDict
 
-from custody.client import import_operations, operations
+from custody.client import change_operations, import_operations, operations
 from custody.client.connections import DEFAULT_PATIENCE, AsyncConnection, Connection, options
 from custody.client.methods import Listing, Operation
 from custody.client.pinned_nodes import AttestedKeys
@@ -15,7 +15,7 @@ from custody.wire.attestations import PinnedNodes
 
 
 class Operations:
-    """The operations of both clients; see ``custody.client.operations`` for each."""
+    """The operations of both clients; the function of each one describes it."""
 
     create_wallet = Operation(operations.create_wallet)
     add_wallet = Operation(operations.add_wallet)
@@ -35,16 +35,16 @@ class Operations:
     list_audit_records = Listing(operations.list_audit_records)
     list_audit_heads = Listing(operations.list_audit_heads)
     derive_key = Operation(operations.derive_key)
-    refresh_key = Operation(operations.refresh_key)
-    copy_key = Operation(operations.copy_key)
-    list_copies = Listing(operations.list_copies)
-    get_refresh = Operation(operations.get_refresh)
-    repair_share = Operation(operations.repair_share)
-    get_repair = Operation(operations.get_repair)
-    archive_key = Operation(operations.archive_key)
-    get_archival = Operation(operations.get_archival)
-    unarchive_key = Operation(operations.unarchive_key)
-    get_unarchival = Operation(operations.get_unarchival)
+    refresh_key = Operation(change_operations.refresh_key)
+    copy_key = Operation(change_operations.copy_key)
+    list_copies = Listing(change_operations.list_copies)
+    get_refresh = Operation(change_operations.get_refresh)
+    repair_share = Operation(change_operations.repair_share)
+    get_repair = Operation(change_operations.get_repair)
+    archive_key = Operation(change_operations.archive_key)
+    get_archival = Operation(change_operations.get_archival)
+    unarchive_key = Operation(change_operations.unarchive_key)
+    get_unarchival = Operation(change_operations.get_unarchival)
     create_signer_group = Operation(operations.create_signer_group)
     get_signer_group = Operation(operations.get_signer_group)
     list_signer_groups = Listing(operations.list_signer_groups)

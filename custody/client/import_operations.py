@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from custody.client.calls import Call, Calls, Wish, get, wish
+from custody.client.calls import Call, Calls, Wish, external_id_or_new, get, wish
 from custody.client.errors import NotAttested, UnexpectedAnswer
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.sealed_key import seal_key
@@ -44,7 +44,7 @@ def import_wallet(
         store=store,
         signer_group=signer_group,
         address_type=address_type,
-        external_id=_named(external_id),
+        external_id=external_id_or_new(external_id),
         name=name,
         tags=listed(tags) or None,
     )
@@ -77,7 +77,7 @@ def import_key(
         curve=curve,
         store=store,
         signer_group=signer_group,
-        external_id=_named(external_id),
+        external_id=external_id_or_new(external_id),
         name=name,
         tags=listed(tags) or None,
     )
@@ -85,10 +85,6 @@ def import_key(
     body = body.model_copy(update={"imported": imported})
     call = wish("/v1/keys", Wish(Endpoint.KEYS, body), Key)
     return (yield from until_final(call, lambda key: get(f"/v1/keys/{key.id}", Key), wait))
-
-
-def _named(external_id: str | None) -> str:
-    return external_id if external_id is not None else f"client-{uuid4()}"
 
 
 def _sealed(
@@ -103,7 +99,7 @@ def _sealed(
         curve=curve,
         store=store,
         signer_group=signer_group,
-        external_id=_named(None),
+        external_id=external_id_or_new(None),
     )
     call = replace(
         wish("/v1/imports", Wish(Endpoint.IMPORTS, body), Import), needs_pinned_nodes=True

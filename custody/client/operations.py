@@ -7,9 +7,19 @@ first result again, also after a crash in between; without one, a random id is t
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from custody.client.calls import Answer, Call, Calls, Wish, get, patch, post, wish
+from custody.client.calls import (
+    Call,
+    Calls,
+    Wish,
+    external_id_or_new,
+    get,
+    once,
+    patch,
+    post,
+    wish,
+)
 from custody.client.errors import UnexpectedAnswer
 from custody.client.unchanged import UNCHANGED, Unchanged, change_of, listed
 from custody.client.waiting import DEFAULT_WAIT, until_final
@@ -17,24 +27,18 @@ from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, S
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import (
     AddWallet,
-    ArchiveKey,
-    CopyKey,
     CreateKey,
     CreateSignerGroup,
     CreateWallet,
     DeriveKey,
-    RefreshKey,
-    RepairShare,
     SignHash,
     SignMessage,
     SignRequest,
     SignTransaction,
-    UnarchiveKey,
 )
 from custody.wire.resources import (
     AuditRecord,
     Key,
-    KeyChange,
     KeyStatus,
     LatestHead,
     Node,
@@ -47,15 +51,6 @@ from custody.wire.resources import (
 )
 
 Named = TypeVar("Named", Wallet, Key)
-
-
-def _external_id(given: str | None) -> str:
-    return given if given is not None else f"client-{uuid4()}"
-
-
-def _once(call: Call[Answer]) -> Calls[Answer]:
-    """Return an operation of one call, with an immediate answer."""
-    return (yield from call)
 
 
 def _named(calls: Calls[Named], external_id: str | None) -> Calls[Named]:
@@ -105,7 +100,7 @@ def create_wallet(
         address_type=address_type,
         master_key=None if master_key is None else UUID(str(master_key)),
         path=path,
-        external_id=_external_id(external_id),
+        external_id=external_id_or_new(external_id),
         name=name,
         tags=listed(tags) or None,
     )
@@ -188,7 +183,7 @@ def update_wallet(
 
     ``tags`` replaces all tags. The last change wins. Raises InvalidRequest, NotFound.
     """
-    return _once(patch(f"/v1/wallets/{wallet_id}", change_of(name, tags), Wallet))
+    return once(patch(f"/v1/wallets/{wallet_id}", change_of(name, tags), Wallet))
 
 
 def create_key(
@@ -212,7 +207,7 @@ def create_key(
         curve=curve,
         store=store,
         signer_group=signer_group,
-        external_id=_external_id(external_id),
+        external_id=external_id_or_new(external_id),
         name=name,
         tags=listed(tags) or None,
     )
@@ -265,7 +260,7 @@ def update_key(
     tags: Iterable[str] | Unchanged | None = UNCHANGED,
 ) -> Calls[Key]:
     """Change a key's name or tags, as update_wallet does a wallet's. Each has its own."""
-    return _once(patch(f"/v1/keys/{key_id}", change_of(name, tags), Key))
+    return once(patch(f"/v1/keys/{key_id}", change_of(name, tags), Key))
 
 
 def derive_key(
@@ -282,131 +277,10 @@ def derive_key(
     ExternalIdConflict.
     """
     body = DeriveKey(
-        path=path, external_id=_external_id(external_id), name=name, tags=listed(tags) or None
+        path=path, external_id=external_id_or_new(external_id), name=name, tags=listed(tags) or None
     )
     wanted = Wish(Endpoint.DERIVATIONS, body, UUID(str(key_id)))
-    return _once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
-
-
-def refresh_key(
-    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Calls[KeyChange]:
-    """Have all signers replace their shares of a key of store mpc, and wait until they have.
-
-    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed.
-    """
-    body = RefreshKey(external_id=_external_id(external_id))
-    return _change(key_id, "refresh", Wish(Endpoint.REFRESHES, body, UUID(str(key_id))), wait)
-
-
-def repair_share(
-    key_id: UUID | str, signer: str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Calls[KeyChange]:
-    """Have t signers give another one its lost share back, then all refresh; wait until they have.
-
-    Their operators agree first, on their hosts: ``mpc-signer repair approve``. Errors as for
-    refresh_key.
-    """
-    body = RepairShare(signer=signer, external_id=_external_id(external_id))
-    return _change(key_id, "repair", Wish(Endpoint.REPAIRS, body, UUID(str(key_id))), wait)
-
-
-def archive_key(
-    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Calls[KeyChange]:
-    """Have the nodes sign nothing with a key, nor with keys derived from it; wait until all obey.
-
-    New signatures are refused at once, also while the request is open.
-    Raises KeyNotActive, ChangeUnderWay, ExternalIdConflict, NotFinal, Rejected, Failed.
-    """
-    body = ArchiveKey(external_id=_external_id(external_id))
-    return _change(key_id, "archive", Wish(Endpoint.ARCHIVALS, body, UUID(str(key_id))), wait)
-
-
-def unarchive_key(
-    key_id: UUID | str, *, external_id: str | None = None, wait: float = DEFAULT_WAIT
-) -> Calls[KeyChange]:
-    """Let an archived key sign again, once the gates of its owners approve; wait until it does.
-
-    Errors as for archive_key. Rejected also if an operator archived the key on a host.
-    """
-    body = UnarchiveKey(external_id=_external_id(external_id))
-    return _change(key_id, "unarchive", Wish(Endpoint.UNARCHIVALS, body, UUID(str(key_id))), wait)
-
-
-def copy_key(
-    key_id: UUID | str,
-    signer_group: str,
-    *,
-    external_id: str | None = None,
-    wait: float = DEFAULT_WAIT,
-) -> Calls[Key]:
-    """Have the signers of a key hand it on to another signer group, and wait for the new key.
-
-    It has an id of its own, and the same public key and address. The old signers keep their shares.
-    With pinned nodes, both groups must be pinned, and NotAttested is raised for another key.
-    Raises InvalidRequest, KeyNotActive, ExternalIdConflict, NotFinal, Rejected, Failed, and
-    UnexpectedAnswer for a new key that is another key.
-    """
-    origin = yield from _once(_key(key_id))
-    body = CopyKey(signer_group=signer_group, external_id=_external_id(external_id))
-    wanted = Wish(Endpoint.COPIES, body, UUID(str(key_id)))
-    made = yield from until_final(
-        wish(f"/v1/keys/{key_id}/copy", wanted, Key), lambda key: _key(key.id), wait
-    )
-    facts: list[tuple[str, object, object]] = [
-        ("origin", made.copied_from, origin.id),
-        ("network", made.network, origin.network),
-        ("signer group", made.signer_group, signer_group),
-    ]
-    if made.public_key is not None:  # with wait=0 it may be Pending
-        facts.append(("public key", made.public_key, origin.public_key))
-        facts.append(("chain code", made.chain_code, origin.chain_code))
-    for name, found, right in facts:
-        if found != right:
-            raise UnexpectedAnswer(f"the copy {made.id} has another {name} than key {key_id}")
-    return made
-
-
-def list_copies(key_id: UUID | str) -> Call[Page[Key]]:
-    """Iterate over the copies of a key, newest first, with failed ones. Raises NotFound."""
-    return get(f"/v1/keys/{key_id}/copies", Page[Key])
-
-
-def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:
-    path = f"/v1/keys/{key_id}/{wanted.endpoint.value}"
-    return until_final(
-        wish(f"/v1/keys/{key_id}/{verb}", wanted, KeyChange),
-        lambda change: get(f"{path}/{change.id}", KeyChange),
-        wait,
-    )
-
-
-def get_refresh(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
-    """Read a refresh. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
-    return _read_change(f"/v1/keys/{key_id}/refreshes/{change_id}", wait)
-
-
-def get_repair(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
-    """Read a repair. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
-    return _read_change(f"/v1/keys/{key_id}/repairs/{change_id}", wait)
-
-
-def get_archival(key_id: UUID | str, change_id: UUID | str, *, wait: float = 0) -> Calls[KeyChange]:
-    """Read an archival. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
-    return _read_change(f"/v1/keys/{key_id}/archivals/{change_id}", wait)
-
-
-def get_unarchival(
-    key_id: UUID | str, change_id: UUID | str, *, wait: float = 0
-) -> Calls[KeyChange]:
-    """Read an unarchival. Raises NotFound; with ``wait`` also NotFinal, Rejected, Failed."""
-    return _read_change(f"/v1/keys/{key_id}/unarchivals/{change_id}", wait)
-
-
-def _read_change(path: str, wait: float) -> Calls[KeyChange]:
-    call = get(path, KeyChange)
-    return until_final(call, lambda _: call, wait)
+    return once(wish(f"/v1/keys/{key_id}/derive", wanted, Key))
 
 
 def sign_message(
@@ -428,7 +302,7 @@ def sign_message(
         kind="Message",
         message=_message(message),
         hash_function=hash_function,
-        external_id=_external_id(external_id),
+        external_id=external_id_or_new(external_id),
     )
     return _sign(key_id, body, wait)
 
@@ -444,7 +318,7 @@ def sign_hash(
 
     Raises the same errors as sign_message.
     """
-    body = SignHash(kind="Hash", hash=digest, external_id=_external_id(external_id))
+    body = SignHash(kind="Hash", hash=digest, external_id=external_id_or_new(external_id))
     return _sign(key_id, body, wait)
 
 
@@ -460,7 +334,7 @@ def sign_transaction(
     The wallet's key must be one of its signers. Errors as for sign_message.
     """
     body = SignTransaction(
-        kind="Transaction", transaction=transaction, external_id=_external_id(external_id)
+        kind="Transaction", transaction=transaction, external_id=external_id_or_new(external_id)
     )
     return _sign(key_id, body, wait)
 
@@ -532,12 +406,12 @@ def create_signer_group(name: str, signers: Sequence[str], threshold: int) -> Ca
     Raises InvalidRequest, where there is another group of that name too; MissingScope.
     """
     body = CreateSignerGroup(name=name, signers=list(signers), threshold=threshold)
-    return _once(post("/v1/signer-groups", body, SignerGroup))
+    return once(post("/v1/signer-groups", body, SignerGroup))
 
 
 def get_signer_group(name: str) -> Calls[SignerGroup]:
     """Read a signer group: who is in it, whose they are. Raises NotFound."""
-    return _once(get(f"/v1/signer-groups/{name}", SignerGroup))
+    return once(get(f"/v1/signer-groups/{name}", SignerGroup))
 
 
 def list_signer_groups() -> Call[Page[SignerGroup]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from custody.client import NotAttested, operations
+from custody.client import NotAttested, change_operations
 from custody.client.copied_groups import with_pinned_groups
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.attestations import PinnedGroup, PinnedNodes
@@ -30,7 +30,7 @@ PINS = PinnedNodes(
 
 def sent(group: str, origin: Key) -> CopyKey:
     """Return the request that the client sends, of a service that shows this origin."""
-    calls = with_pinned_groups(operations.copy_key(KEY_ID, group), AttestedKeys(PINS))
+    calls = with_pinned_groups(change_operations.copy_key(KEY_ID, group), AttestedKeys(PINS))
     call: Any = next(calls)
     while call.method == "GET":
         call = calls.send(origin)

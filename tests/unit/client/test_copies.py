@@ -10,7 +10,16 @@ from uuid import UUID
 
 import pytest
 
-from custody.client import Key, Network, NotAttested, Scheme, Store, UnexpectedAnswer, operations
+from custody.client import (
+    Key,
+    Network,
+    NotAttested,
+    Scheme,
+    Store,
+    UnexpectedAnswer,
+    change_operations,
+    operations,
+)
 from custody.client.as_asked import require_filtered
 from custody.client.calls import Calls, Wish
 from custody.client.pinned_nodes import AttestedKeys
@@ -145,7 +154,7 @@ def run(
 
 
 def copy_key(key_id: UUID = KEY_ID) -> Calls[Key]:
-    return operations.copy_key(key_id, "zurich", external_id=MOVE)
+    return change_operations.copy_key(key_id, "zurich", external_id=MOVE)
 
 
 READS: dict[str, Callable[[Key], Calls[Any]]] = {
@@ -249,9 +258,9 @@ def test_the_copies_in_a_list_are_compared_too():
 
 def test_a_list_of_copies_has_those_of_the_key_alone():
     for copy, origin in ((COPY, ORIGIN), (SECOND, COPY)):
-        require_filtered(copy, operations.list_copies(str(origin.id).upper()))
+        require_filtered(copy, change_operations.list_copies(str(origin.id).upper()))
         with pytest.raises(UnexpectedAnswer, match="is not a copy of key"):
-            require_filtered(copy, operations.list_copies(SECOND_ID))
+            require_filtered(copy, change_operations.list_copies(SECOND_ID))
 
 
 def test_a_key_id_may_be_written_in_capitals():

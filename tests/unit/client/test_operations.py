@@ -24,6 +24,7 @@ from custody.client import (
     UnexpectedAnswer,
     Unknown,
     Wallet,
+    change_operations,
     operations,
 )
 from custody.client.calls import Call, Calls
@@ -76,10 +77,10 @@ POSTS = [
     operations.create_wallet(Network.ETHEREUM),
     operations.create_key(Scheme.ECDSA, Curve.SECP256R1),
     operations.derive_key(KEY, "m/0"),
-    operations.refresh_key(KEY),
-    operations.repair_share(KEY, "signer-1"),
-    operations.archive_key(KEY),
-    operations.unarchive_key(KEY),
+    change_operations.refresh_key(KEY),
+    change_operations.repair_share(KEY, "signer-1"),
+    change_operations.archive_key(KEY),
+    change_operations.unarchive_key(KEY),
     operations.sign_message(KEY, "hello"),
     operations.sign_hash(KEY, bytes(32)),
     operations.sign_transaction(KEY, b"transaction"),
@@ -135,7 +136,7 @@ def test_filters_of_a_list_are_query_parameters(listing: Any):
     [
         ("/v1/wallets", operations.list_wallets),
         ("/v1/keys", operations.list_keys),
-        ("/v1/keys/{key_id}/copies", operations.list_copies),
+        ("/v1/keys/{key_id}/copies", change_operations.list_copies),
         ("/v1/keys/{key_id}/signatures", operations.list_signatures),
     ],
 )
@@ -159,7 +160,7 @@ def test_every_post_carries_an_external_id_so_that_it_may_be_sent_again():
 
 
 def test_a_copy_is_compared_with_the_key_that_it_was_asked_of():
-    asked = operations.copy_key(KEY, "zurich")
+    asked = change_operations.copy_key(KEY, "zurich")
     origin = next(asked)
     assert (origin.method, origin.path) == ("GET", f"/v1/keys/{KEY}")
     fields: dict[str, Any] = {
@@ -179,7 +180,7 @@ def test_a_copy_is_compared_with_the_key_that_it_was_asked_of():
 
     pending = {**copy, "status": "Pending", "public_key": None, "protection": None}
     for shown in (Key(**pending), Key(**copy)):
-        asked = operations.copy_key(KEY, "zurich", wait=0)
+        asked = change_operations.copy_key(KEY, "zurich", wait=0)
         next(asked)
         asked.send(Key(**fields))
         assert finish(asked, shown) is shown
