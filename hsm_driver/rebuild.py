@@ -98,7 +98,6 @@ async def _usable_copy(
 
 async def _add(changes: AuditedChanges, copy: KeyCopy, operator: str) -> bool:
     row = row_of(copy.key_id, copy.network, copy.key)
-    values = {name: [value] for name, value in row.values.items()}
     details = {
         "operator": operator,
         "public_key": copy.public_key.hex(),
@@ -110,4 +109,4 @@ async def _add(changes: AuditedChanges, copy: KeyCopy, operator: str) -> bool:
         "imported": str(copy.imported).lower(),
     }
     record = record_without_job(REBUILT, details, copy.key_id)
-    return bool(await changes.commit(_INSERT, values, record))
+    return bool(await changes.commit(_INSERT, row.alone, record))

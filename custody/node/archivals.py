@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node.archived_sql import ROOT
 from custody.node.database_away import database_needed
@@ -52,7 +51,7 @@ _ARCHIVED = """
     ORDER BY root_id, path, changed_by LIMIT :limit
 """
 
-INSERT = """
+_INSERT = """
     INSERT INTO archivals
         (root_id, path, changed_by, number, is_archived, request_id, operator, reason)
     SELECT * FROM unnest(:root_id::uuid[], :path::varchar[], :changed_by::varchar[],
@@ -188,19 +187,13 @@ def row_of_request(
         "operator": operator,
         "reason": reason,
     }
-    return RowChange(INSERT, values)
+    return RowChange(_INSERT, values)
 
 
-async def insert_by_operator(
-    connection: Connection,
-    place: KeyPlace,
-    number: int,
-    operator: str,
-    reason: str,
-    *,
-    is_archived: bool,
-) -> None:
-    """Insert the row of a change that an operator made on the host."""
+def row_of_operator(
+    place: KeyPlace, number: int, operator: str, reason: str, *, is_archived: bool
+) -> RowChange:
+    """Return the row of an operator on the host. ``number``: of the changes by operators."""
     values = {
         **vars(place),
         "changed_by": ChangedBy.OPERATOR.value,
@@ -210,7 +203,7 @@ async def insert_by_operator(
         "operator": operator,
         "reason": reason,
     }
-    await connection.rows(INSERT, {name: [value] for name, value in values.items()})
+    return RowChange(_INSERT, values)
 
 
 def audit_details(place: KeyPlace, changed_by: ChangedBy, number: int) -> dict[str, str | None]:

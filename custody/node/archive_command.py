@@ -129,7 +129,12 @@ async def _commit(
     *,
     is_archived: bool,
 ) -> None:
-    from custody.node.archivals import ChangedBy, changes_of, insert_by_operator, last_change
+    from custody.node.archivals import (
+        ChangedBy,
+        changes_of,
+        last_change,
+        row_of_operator,
+    )
     from custody.node.audited_archivals import record_by_operator
     from custody.node.audited_changes import AuditedChanges
     from custody.node.connections import open_database
@@ -143,9 +148,8 @@ async def _commit(
             raise _nothing_to_do(group, is_archived=is_archived)
         number = 1 if last is None else last.number + 1
         operator = operator_name()
-        await insert_by_operator(
-            connection, place, number, operator, reason, is_archived=is_archived
-        )
+        row = row_of_operator(place, number, operator, reason, is_archived=is_archived)
+        await connection.rows(row.sql, row.alone)
         return [record_by_operator(place, number, operator, reason, is_archived=is_archived)]
 
     async with open_database(settings) as database:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from custody.database.connection import Connection
 from custody.database.pool import Pool
 from custody.node.archivals import (
-    INSERT,
     ChangedBy,
     KeyPlace,
     audit_details,
@@ -70,7 +69,7 @@ async def archive_again(
                 operator=operator,
                 reason=REASON,
             )
-            await connection.rows(INSERT, {name: [value] for name, value in row.values.items()})
+            await connection.rows(row.sql, row.alone)
             records.append(_record(place, number, operator))
             made.append(each)
         return records

@@ -56,6 +56,11 @@ class RowChange:
     after: Callable[[], None] | None = None
     """Called after the commit of the row, for example to forget the row that it replaces."""
 
+    @property
+    def alone(self) -> dict[str, list[Any]]:
+        """Return the values as ``sql`` takes them for this row alone."""
+        return {name: [value] for name, value in self.values.items()}
+
 
 @dataclass(frozen=True)
 class Handled:

@@ -59,8 +59,7 @@ class ShareCopies:
     async def make(self, stored: StoredShare) -> None:
         """Make the copy of a share that has none. Raise Failed if the share cannot be opened."""
         row = await self.row(stored, await self._shares.open(stored))
-        values = {name: [value] for name, value in row.values.items()}
-        await self._rows(row.sql, values)
+        await self._rows(row.sql, row.alone)
         self._putter.wake()
 
     async def require_stored(self, stored: StoredShare) -> None:

@@ -207,7 +207,6 @@ async def restore(
             copy = _opened(file, customer_key)
             stored = _active(copy)
             row = await shares.restored_row(stored, Share.load(copy.share))
-            values = {name: [value] for name, value in row.values.items()}
             details = {
                 "operator": operator_name(),
                 "reason": reason,
@@ -217,7 +216,7 @@ async def restore(
                 "file": file.sha256,
             }
             record = record_without_job(RESTORE_SHARE, details, copy.key_id)
-            if await changes.commit(row.sql, values, record):
+            if await changes.commit(row.sql, row.alone, record):
                 done.shares += 1
             else:
                 done.already += 1

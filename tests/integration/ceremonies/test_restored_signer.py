@@ -511,7 +511,7 @@ async def test_a_restored_share_of_an_abandoned_set_is_never_used(site, template
     async with here.running() as parties:
         one = parties[ONE]
         row = await one.shares.restored_row(stored, share)
-        await one.rows(row.sql, **{name: [value] for name, value in row.values.items()})
+        await one.rows(row.sql, **row.alone)
     async with here.running() as parties:
         one = parties[ONE]
         await ask_all(parties)

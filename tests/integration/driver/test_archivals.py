@@ -78,7 +78,7 @@ async def test_a_key_is_archived_with_the_keys_that_are_derived_from_it(
     pool: Pool, node: NodeParts, path: str, stopped: bool
 ):
     row = row_of_request(KeyPlace(ROOT.root_id, "m/0"), 1, uuid4(), is_archived=True)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     assert await archived(node, path) is stopped
 
 
@@ -123,7 +123,7 @@ async def test_a_signature_is_not_committed_once_its_key_is_archived(pool: Pool,
 @pytest.fixture
 async def stored(pool: Pool) -> UUID:
     row = key_row_of(ROOT.root_id)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     return ROOT.root_id
 
 
@@ -188,7 +188,7 @@ async def test_the_audit_finds_a_row_that_somebody_deleted_or_added(pool: Pool, 
     (deleted,) = (await verified(pool, node)).findings
     assert "is gone" in deleted.what
     row = row_of_request(ROOT, 3, uuid4(), is_archived=False)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     (added,) = (await verified(pool, node)).findings
     assert "un-archived key m" in added.what
 

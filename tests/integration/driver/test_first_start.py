@@ -31,7 +31,7 @@ async def test_a_new_database_on_a_new_host_learns(pool: Pool, tmp_path: Path):
 async def test_a_wrapped_key_shows_that_master_keys_were_known(pool: Pool, tmp_path: Path):
     key = WrappedKey(ECDSA_SECP256K1, bytes(33), Protection.HSM, b"w", NAME, "AES_KEY_WRAP")
     row = row_of(uuid4(), None, key)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     assert "wrapped keys" in await refusal(pool, tmp_path)
 
 

@@ -46,7 +46,7 @@ def rows(pool: Pool) -> ImportRows:
 
 
 async def apply(pool: Pool, change: RowChange) -> None:
-    await pool.rows(change.sql, {name: [value] for name, value in change.values.items()})
+    await pool.rows(change.sql, change.alone)
 
 
 async def made(pool: Pool, rows: ImportRows, application: bytes | None = APPLICATION) -> UUID:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.database.pool import Pool
 from custody.node import inventory
-from custody.node.archivals import KeyPlace, insert_by_operator, row_of_request
+from custody.node.archivals import KeyPlace, row_of_operator, row_of_request
 from custody.node.control_plane_client import ControlPlaneClient, ControlPlaneUnavailable
 from custody.node.freeze import Freeze
 from custody.node.inventory import InventoryReporter
@@ -223,7 +223,7 @@ async def test_a_frozen_node_sends_only_what_has_left_it_before(told: Inventory)
 
 async def archive(pool: Pool, place: KeyPlace, number: int, *, is_archived: bool = True) -> None:
     row = row_of_request(place, number, uuid4(), is_archived=is_archived)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
 
 
 async def test_archived_keys_are_stated_with_who_archived_them(
@@ -235,10 +235,8 @@ async def test_archived_keys_are_stated_with_who_archived_them(
         await archive(told.pool, place, 1)
     await archive(told.pool, KeyPlace(undone, "m"), 1)
     await archive(told.pool, KeyPlace(undone, "m"), 2, is_archived=False)
-    async with told.pool.transaction() as connection:
-        await insert_by_operator(
-            connection, KeyPlace(root, "m"), 1, "bo", "found it in a leak", is_archived=True
-        )
+    row = row_of_operator(KeyPlace(root, "m"), 1, "bo", "found it in a leak", is_archived=True)
+    await told.pool.rows(row.sql, row.alone)
     pages = await told.answer(QUESTION.model_copy(update={"archived": True}))
     stated = [
         (each.root_id, each.path, each.by)

@@ -38,7 +38,7 @@ async def stored(pool: Pool) -> UUID:
     await pool.rows(known, {"id": KEY.master_key, "check_value": bytes(32)})
     key_id = uuid4()
     row = row_of(key_id, Network.ETHEREUM, KEY)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     return key_id
 
 

@@ -77,7 +77,7 @@ async def store_keys(settings: DriverSettings, pool: Pool, each: int) -> dict[UU
         for algorithm in [*await hsm.capabilities()] * each:
             key_id, key = uuid4(), await vault.generate(algorithm)
             row = row_of(key_id, None, key)
-            await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+            await pool.rows(row.sql, row.alone)
             stored[key_id] = key
     return stored
 

@@ -386,7 +386,7 @@ async def stored(pool: Pool, hsm: Hsm, token: str | None = None) -> tuple[Import
     expires_at = await rows.reserve(one.id, None, one.algorithm)
     made, place = one.made, token or one.token
     row = rows.made(one.id, place, made.import_key, made.wrapping, made.protection, expires_at)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     await record_statement(pool, one.id)
     new_keys = NewKeys(Vault(pool, hsm), "zurich-1", "hsm", NODE_SIGNER)
     return one, ImportKeyJobs(one.imports, rows, new_keys, ImportSweep(one.imports, rows))
@@ -449,6 +449,6 @@ async def test_a_sweep_leaves_import_keys_that_wait(hsm: Hsm, pool: Pool):
     assert await one.imports.present(one.token) == [one.id]
     handled = await handler.handle(work(one, one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))))
     for row in handled.rows:
-        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+        await pool.rows(row.sql, row.alone)
     await sweep.sweep()
     assert await one.imports.present(one.token) == []

@@ -273,7 +273,7 @@ async def test_keys_without_a_copy_under_their_master_key_get_one(hsm, copies, b
     keys[damaged] = replace(keys[damaged], wrapped=b"damaged!" * 5)
     for key_id, key in keys.items():
         row = row_of(key_id, None, key)
-        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+        await pool.rows(row.sql, row.alone)
     newest = ["custody/1", "custody-host/1"]
     survey = await put_missing(pool, vault, copies, newest, dry_run=True)
     assert (survey.number, survey.failed) == (3, [])
@@ -303,7 +303,7 @@ async def test_a_copy_whose_master_key_is_gone_does_not_stand_for_one(hsm, copie
     await adopt_first(vault, pool)
     key_id, key = uuid4(), await hsm.generate(ECDSA_SECP256K1)
     row = row_of(key_id, None, key)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     old = SealedCopy(key_id=key_id, sealed_by="custody-host/0", sealed=b"sealed")
     signed = DRIVER.sign(KEY_COPY_TYPE, old.model_dump_json().encode())
     bucket.put(f"{key_id}.json", signed.model_dump_json().encode())

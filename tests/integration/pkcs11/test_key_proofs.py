@@ -64,7 +64,7 @@ async def driver(settings: HsmSettings, pool: Pool) -> AsyncIterator[Hsm]:
 async def stored(hsm: Hsm, pool: Pool) -> WrappedKey:
     key = await hsm.generate(ECDSA_SECP256R1)
     row = row_of(uuid4(), None, key)
-    await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+    await pool.rows(row.sql, row.alone)
     return key
 
 

@@ -77,7 +77,7 @@ async def store_a_key(settings: DriverSettings, pool: Pool) -> UUID:
         vault = Vault(pool, hsm)
         await adopt_first(vault, pool)
         row = row_of(key_id, None, await vault.generate(ECDSA_SECP256K1))
-        await pool.rows(row.sql, {name: [value] for name, value in row.values.items()})
+        await pool.rows(row.sql, row.alone)
     return key_id
 
 
@@ -364,7 +364,7 @@ async def test_no_new_key_gets_under_a_retired_master_key(
         await adopt_first(vault, pool)
         rows = [row_of(uuid4(), None, await vault.generate(ECDSA_SECP256K1)) for _ in range(2)]
     changes, names = AuditedChanges(pool, ADOPTER), ["custody-host/1", "custody/1"]
-    first, late = ({name: [value] for name, value in row.values.items()} for row in rows)
+    first, late = (row.alone for row in rows)
 
     async with other_pool.transaction() as uncommitted:  # a driver is about to commit a new key
         await uncommitted.rows(INSERT_KEYS, first)
@@ -388,7 +388,7 @@ async def test_a_new_key_waits_for_a_retirement_that_is_not_committed(
         vault = Vault(pool, hsm)
         await adopt_first(vault, pool)
         row = row_of(uuid4(), None, await vault.generate(ECDSA_SECP256K1))
-    values = {name: [value] for name, value in row.values.items()}
+    values = row.alone
     async with other_pool.transaction() as uncommitted:
         await uncommitted.rows("UPDATE master_keys SET retired_at = now()")
         inserting = asyncio.create_task(pool.rows(INSERT_KEYS, values))

@@ -121,7 +121,7 @@ async def put(pool: Pool, *rows: RowChange) -> None:
     """Change rows as the job loop does, in one transaction; then forget what they replace."""
     async with pool.transaction() as connection:
         for row in rows:
-            values = {name: [value] for name, value in row.values.items()}
+            values = row.alone
             await connection.rows(row.sql, values)
     for row in rows:
         if row.after is not None:
