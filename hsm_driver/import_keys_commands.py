@@ -55,7 +55,8 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         with operator_errors():
             if bool(import_id) is every:
                 raise OperatorError(
-                    "which import keys?", "Give ids as `import-keys list` shows them, or --all."
+                    "which import keys?",
+                    "Give ids that hsm-driver import-keys list shows, or --all.",
                 )
             number = asyncio.run(_delete(settings_of(context), set(import_id or ())))
         out.print(f"destroyed the keys of {number} imports")
