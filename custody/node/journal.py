@@ -94,14 +94,17 @@ class Commit:
         return self.instead() or self
 
 
+# SELECT hides the length of an array. PostgreSQL would plan each statement again for a single job,
+# whose plan costs less than one for any number. That takes longer than to run it.
 _INSERT = f"""
     INSERT INTO journal AS known (job_id, digest, node, status, outcome)
     SELECT job_id, digest, :node,
         CASE WHEN new.root_id IS NULL OR NOT {is_archived("new.root_id", "new.path")}
             THEN status END,
         outcome
-    FROM unnest(:job_ids::uuid[], :digests::bytea[], :statuses::varchar[], :outcomes::bytea[],
-        :root_ids::uuid[], :paths::varchar[])
+    FROM unnest((SELECT :job_ids::uuid[]), (SELECT :digests::bytea[]),
+        (SELECT :statuses::varchar[]), (SELECT :outcomes::bytea[]),
+        (SELECT :root_ids::uuid[]), (SELECT :paths::varchar[]))
         AS new (job_id, digest, status, outcome, root_id, path)
 """
 """A signature by an archived key has no status to go to, which NOT NULL refuses."""
@@ -119,21 +122,23 @@ _INSERT_OR_KEEP = f"""
 """
 
 _RECORDED = """
-    SELECT job_id, digest, status, outcome FROM journal WHERE job_id = ANY(:job_ids::uuid[])
+    SELECT job_id, digest, status, outcome FROM journal
+    WHERE job_id = ANY((SELECT :job_ids::uuid[])::uuid[])
 """
 
 _KNOWN = f"""
     {_RECORDED}
     UNION ALL
     SELECT job_id, NULL, NULL, NULL
-    FROM unnest(:asked::uuid[], :root_ids::uuid[], :paths::varchar[])
+    FROM unnest((SELECT :asked::uuid[]), (SELECT :root_ids::uuid[]), (SELECT :paths::varchar[]))
         AS asked (job_id, root_id, path)
     WHERE {is_archived("asked.root_id", "asked.path")}
 """
 """The journalled jobs, and after them, without a status, the jobs whose key is archived."""
 
 _ARCHIVED = f"""
-    SELECT DISTINCT root_id, path FROM unnest(:root_ids::uuid[], :paths::varchar[])
+    SELECT DISTINCT root_id, path
+    FROM unnest((SELECT :root_ids::uuid[]), (SELECT :paths::varchar[]))
         AS asked (root_id, path)
     WHERE {is_archived("asked.root_id", "asked.path")}
 """

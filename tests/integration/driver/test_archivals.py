@@ -3,6 +3,7 @@
 import json
 from asyncio import to_thread
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -101,6 +102,28 @@ async def test_a_contradictory_job_is_denied(pool: Pool, node: NodeParts, change
     job = request(JobKind.UNARCHIVE_KEY)
     with pytest.raises(Denied, match=r"malformed|no request"):
         await handle(pool, node, job.model_copy(update=changes))
+
+
+async def test_lookups_and_commits_of_single_jobs_are_not_planned_again(
+    pool: Pool, node: NodeParts
+):
+    """Also beside many archived keys: to plan a statement takes longer than to run it."""
+    rows = [
+        row_of_request(KeyPlace(uuid4(), "m"), 1, uuid4(), is_archived=True) for _ in range(1000)
+    ]
+    names = rows[0].values
+    await pool.rows(rows[0].sql, {name: [row.values[name] for row in rows] for name in names})
+    await pool.rows("ANALYZE")
+    for _ in range(10):
+        assert not await archived(node)
+        assert not await node.journal.is_archived(ROOT)
+        one = commit()
+        await node.journal.commit(replace(one, unless_archived=ROOT))
+    plans = await pool.rows("""
+        SELECT custom_plans, generic_plans FROM pg_prepared_statements
+        WHERE statement LIKE '%starts_with%' AND statement NOT LIKE '%pg_prepared%'
+    """)
+    assert [tuple(row) for row in plans] == [(5, 5)] * 3
 
 
 async def test_a_signature_is_not_committed_once_its_key_is_archived(pool: Pool, node: NodeParts):
