@@ -85,6 +85,8 @@ def wanted_copy(job: Job) -> WantedCopy:
         raise Denied("malformed_job", f"a {job.kind} job of a copy names the new signer group")
     if job.copied_from is not None and job.request_id != job.key.id:
         raise Denied("malformed_job", "the request for a copy has the id of the new key")
+    if job.request_id == (job.copied_from or job.key.id):
+        raise Denied("malformed_job", "a copy has another id than the key that it is of")
     if job.key.public_key is None or job.key.path:
         raise Denied("malformed_job", "a copy is made of a root key, whose public key is known")
     body = read_request(job, CopyKey.model_validate_json)

@@ -114,6 +114,20 @@ def test_a_copy_goes_to_the_group_that_the_request_names():
     assert wanted_copy(copy_job(held_by=old)).held_by == old
 
 
+def test_a_copy_does_not_take_the_id_of_the_copied_key():
+    """Two groups would attest different keys of one id, and each would archive its own."""
+    deals = copy_job()
+    takes = deals.model_copy(update={"id": deals.key.id, "copied_from": uuid4()})
+    assert wanted_copy(takes).holders == HOLDERS
+    for job in (
+        deals.model_copy(update={"id": deals.key.id}),
+        takes.model_copy(update={"copied_from": takes.key.id}),
+    ):
+        with pytest.raises(Denied, match="another id") as denied:
+            wanted_copy(job)
+        assert denied.value.code == "malformed_job"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
