@@ -76,6 +76,23 @@ def once(call: Call[Answer]) -> Calls[Answer]:
     return (yield from call)
 
 
+def with_each(
+    calls: Calls[Answer], change: Callable[[Call[Any]], Calls[Call[Any]]]
+) -> Calls[Answer]:
+    """Return the same operation, each of whose calls is sent as ``change`` returns the call.
+
+    ``change`` may make calls of its own, which are sent unchanged.
+    """
+    answer: Any = None
+    while True:
+        try:
+            call: Call[Any] = calls.send(answer)
+        except StopIteration as end:
+            result: Answer = end.value
+            return result
+        answer = yield (yield from change(call))
+
+
 def external_id_or_new(given: str | None) -> str:
     """Return the external id that the application gave, or a random one."""
     return given if given is not None else f"client-{uuid4()}"

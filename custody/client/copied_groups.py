@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from custody.client.calls import Answer, Call, Calls, Wish, content, get
+from custody.client.calls import Answer, Call, Calls, Wish, content, get, with_each
 from custody.client.pinned_nodes import AttestedKeys
 from custody.wire.jobs import KeyHolders
 from custody.wire.requests import CopyKey
@@ -17,17 +17,13 @@ from custody.wire.resources import Key
 
 def with_pinned_groups(calls: Calls[Answer], attested: AttestedKeys) -> Calls[Answer]:
     """Return the same operation, whose request for a copy names both groups. Raise NotAttested."""
-    answer: Any = None
-    while True:
-        try:
-            call = calls.send(answer)
-        except StopIteration as end:
-            result: Answer = end.value
-            return result
-        wanted = call.wish
-        if wanted is not None and isinstance(wanted.request, CopyKey):
-            call = yield from _named(call, wanted, wanted.request, attested)
-        answer = yield call
+
+    def named(call: Call[Any]) -> Calls[Call[Any]]:
+        if call.wish is None or not isinstance(call.wish.request, CopyKey):
+            return call
+        return (yield from _named(call, call.wish, call.wish.request, attested))
+
+    return with_each(calls, named)
 
 
 def _named(

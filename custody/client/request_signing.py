@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from custody.client.calls import Call, Calls, Wish, content, get
+from custody.client.calls import Call, Calls, content, get, with_each
 from custody.client.errors import UnexpectedAnswer
 from custody.wire.algorithms import Store
 from custody.wire.answers import known
@@ -43,18 +43,12 @@ class RequestSigning:
 
     def signed(self, calls: Calls[Answer]) -> Calls[Answer]:
         """Return the same operation, with each POST signed once, however often it is sent."""
-        answer: Any = None
-        while True:
-            try:
-                call = calls.send(answer)
-            except StopIteration as result:
-                value: Answer = result.value
-                return value
-            if call.wish is not None:
-                call = yield from self._sign(call, call.wish)
-            answer = yield call
+        return with_each(calls, self._signed)
 
-    def _sign(self, call: Call[Answer], wish: Wish) -> Calls[Call[Answer]]:
+    def _signed(self, call: Call[Any]) -> Calls[Call[Any]]:
+        wish = call.wish
+        if wish is None:
+            return call
         bound: dict[str, Any] = {}
         if wish.request.expires_at is None:
             bound["expires_at"] = datetime.now(UTC) + LIFETIME
