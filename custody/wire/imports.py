@@ -4,7 +4,7 @@ A node makes an import key for one import and states its public half (IMPORT_KEY
 application encrypts the private key to it, so that the control plane sees ciphertext only.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 from uuid import UUID
@@ -23,6 +23,7 @@ from custody.wire.algorithms import (
 )
 from custody.wire.encoding import HexBytes, Model
 from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
+from custody.wire.jobs import KeyHolders
 from custody.wire.nodes import NodeId
 from custody.wire.public_keys import IdentityKey, check_public_key
 
@@ -91,6 +92,34 @@ class ImportKeyStatement(Model):
         if not is_mpc and (self.threshold, self.signers) != (1, [self.node]):
             raise ValueError("a driver holds a key alone")
         return self
+
+    @classmethod
+    def of_signer(
+        cls,
+        node: str,
+        holders: KeyHolders,
+        algorithm: Algorithm,
+        *,
+        import_id: UUID,
+        application: bytes | None,
+        import_key: bytes,
+        expires_at: datetime,
+    ) -> Self:
+        """Return the statement of a signer of the group ``holders``. Raise ValidationError."""
+        return cls(
+            import_id=import_id,
+            application=application,
+            scheme=algorithm.scheme,
+            curve=algorithm.curve,
+            protection=Protection.MPC,
+            wrapping=Wrapping.HPKE,
+            import_key=import_key,
+            expires_at=expires_at,
+            group=holders.group,
+            threshold=holders.threshold,
+            signers=list(holders.signers),
+            node=node,
+        )
 
     @property
     def agreed(self) -> dict[str, object]:

@@ -8,10 +8,9 @@ from pydantic import ValidationError
 
 from custody.node.errors import Denied, Failed
 from custody.node.wanted import wanted_copy
-from custody.wire.algorithms import Protection
 from custody.wire.dealings import Dealing
 from custody.wire.encoding import Model
-from custody.wire.imports import ImportKeyStatement, Wrapping
+from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Job, KeyHolders
 from custody.wire.signed_bytes import (
     DEALING_TYPE,
@@ -43,19 +42,14 @@ def require_import_keys(
         name, said = open_statement(IMPORT_KEY_TYPE, signed, ImportKeyStatement, identities)
         if name not in holders.signers:
             raise Denied("bad_evidence", f"{name} is not a signer of the new group")
-        right = ImportKeyStatement(
+        right = ImportKeyStatement.of_signer(
+            name,
+            holders,
+            job.key.algorithm,
             import_id=job.request_id,
             application=said.application,
-            scheme=job.key.scheme,
-            curve=job.key.curve,
-            protection=Protection.MPC,
-            wrapping=Wrapping.HPKE,
             import_key=said.import_key,
             expires_at=said.expires_at,
-            group=holders.group,
-            threshold=holders.threshold,
-            signers=list(holders.signers),
-            node=name,
         )
         if said != right:
             raise Denied("bad_evidence", f"{name} has made an import key for something else")

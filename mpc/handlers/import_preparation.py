@@ -7,9 +7,8 @@ from typing import ClassVar
 from custody.node.errors import Denied
 from custody.node.handlers import Handled, RowChange, Work
 from custody.node.wanted import wanted_copy, wanted_import
-from custody.wire.algorithms import Protection
 from custody.wire.hybrid_keys import HybridPrivateKey
-from custody.wire.imports import IMPORT_KEY_LIFETIME, ImportKeyStatement, Wrapping
+from custody.wire.imports import IMPORT_KEY_LIFETIME, ImportKeyStatement
 from custody.wire.jobs import Endpoint, Job, KeyHolders
 from custody.wire.outcomes import PreparedImport
 from custody.wire.signed_bytes import IMPORT_KEY_TYPE, SigningKey
@@ -68,17 +67,12 @@ def _holders(job: Job) -> KeyHolders:
 
 def _statement(work: Work, holders: KeyHolders, me: str, public_key: bytes) -> ImportKeyStatement:
     key = work.job.key
-    return ImportKeyStatement(
+    return ImportKeyStatement.of_signer(
+        me,
+        holders,
+        key.algorithm,
         import_id=key.id,
         application=work.signed_by,
-        scheme=key.scheme,
-        curve=key.curve,
-        protection=Protection.MPC,
-        wrapping=Wrapping.HPKE,
         import_key=public_key,
         expires_at=datetime.now(UTC).replace(microsecond=0) + IMPORT_KEY_LIFETIME,
-        group=holders.group,
-        threshold=holders.threshold,
-        signers=list(holders.signers),
-        node=me,
     )

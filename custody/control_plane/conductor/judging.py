@@ -21,7 +21,7 @@ from custody.control_plane.jobs.results import (
 from custody.control_plane.jobs.transitions import BAD_RESULT
 from custody.wire.algorithms import Protection, Store
 from custody.wire.dealings import Dealing
-from custody.wire.imports import ImportKeyStatement, Wrapping
+from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Endpoint, Job, JobKind
 from custody.wire.outcomes import (
     AbandonedShare,
@@ -287,19 +287,14 @@ def _check_import_key(
     if holders is None:
         raise BadResult("the job names no signer group")
     _require("statement", signed_by(job, said.application))
-    right = ImportKeyStatement(
+    right = ImportKeyStatement.of_signer(
+        signer,
+        holders,
+        key.algorithm,
         import_id=key.id,
         application=said.application,
-        scheme=key.scheme,
-        curve=key.curve,
-        protection=Protection.MPC,
-        wrapping=Wrapping.HPKE,
         import_key=said.import_key,
         expires_at=said.expires_at,
-        group=holders.group,
-        threshold=holders.threshold,
-        signers=list(holders.signers),
-        node=signer,
     )
     _require("statement", said == right)
 
