@@ -133,7 +133,7 @@ SealedBytes = Annotated[HexBytes, Field(min_length=1, max_length=MAX_SEALED)]
 class ImportedKey(Model):
     """The part of a request for a key that imports the key; bound to one import.
 
-    HSM mode has ``wrapped``. MPC mode has a Feldman sharing (Feldman 1987) of degree t - 1:
+    HSM mode has ``wrapped``. MPC mode has a dealing (Feldman 1987) of degree t - 1:
     ``commitments`` to the polynomial's coefficients, and its values sealed to the signers.
     """
 

@@ -57,7 +57,7 @@ def _sealed_to_signers(key: PrivateKey, statements: Sequence[ImportKeyStatement]
     chain_code = key.chain_code
     if chain_code is None and key.algorithm == ECDSA_SECP256K1:
         chain_code = secrets.token_bytes(CHAIN_CODE_SIZE)
-    sharing = split(key, first.threshold, len(first.signers))
+    dealing = split(key, first.threshold, len(first.signers))
     facts = SplitImport(
         import_id=first.import_id,
         group=first.group,
@@ -65,14 +65,14 @@ def _sealed_to_signers(key: PrivateKey, statements: Sequence[ImportKeyStatement]
         signers=first.signers,
         algorithm=key.algorithm,
         public_key=key.public_key,
-        commitments=sharing.commitments,
+        commitments=dealing.commitments,
         chain_code=chain_code,
     )
     import_keys = {each.node: each.import_key for each in statements}
     return ImportedKey(
         import_id=first.import_id,
         public_key=key.public_key,
-        commitments=sharing.commitments,
+        commitments=dealing.commitments,
         chain_code=chain_code,
-        sealed=seal(sharing, facts, import_keys),
+        sealed=seal(dealing, facts, import_keys),
     )

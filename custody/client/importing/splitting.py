@@ -26,7 +26,7 @@ from custody.wire.points import GROUP_ORDER, multiple_of_base
 
 
 @dataclass(frozen=True)
-class Sharing:
+class Dealing:
     """``commitments``: t points, the first is the private key's. ``sub_shares``: n, secret.
 
     Sub-share j, which is ``sub_shares[j - 1]``, is f(j): an integer below the order of the group
@@ -37,7 +37,7 @@ class Sharing:
     sub_shares: tuple[bytes, ...] = field(repr=False)
 
 
-def split(key: PrivateKey, threshold: int, signers: int) -> Sharing:
+def split(key: PrivateKey, threshold: int, signers: int) -> Dealing:
     """Split a private key for this number of signers, of which ``threshold`` sign.
 
     The number that is split is ``key.scalar``: of Ed25519 the scalar of the seed (RFC 8032, section
@@ -58,7 +58,7 @@ def split(key: PrivateKey, threshold: int, signers: int) -> Sharing:
     return share_out(curve, coefficients, signers)
 
 
-def share_out(curve: Curve, coefficients: Sequence[int], signers: int) -> Sharing:
+def share_out(curve: Curve, coefficients: Sequence[int], signers: int) -> Dealing:
     """Return commitments and sub-shares of a polynomial, from the constant term on.
 
     Each sub-share is checked against the commitments: a fault of the machine gives RuntimeError.
@@ -74,7 +74,7 @@ def share_out(curve: Curve, coefficients: Sequence[int], signers: int) -> Sharin
             verify_share(curve, commitments, index, sub_share)
         except ValueError as error:
             raise RuntimeError(f"a sub-share of our own is wrong: {error}") from None
-    return Sharing(commitments, sub_shares)
+    return Dealing(commitments, sub_shares)
 
 
 def verify_share(curve: Curve, commitments: Sequence[bytes], index: int, sub_share: bytes) -> None:

@@ -151,13 +151,13 @@ def test_a_sub_share_does_not_open_in_another_import():
         IMPORT_KEYS["signer-2"].open(sealed, elsewhere.sealed_for("signer-2"))
 
 
-def test_facts_of_another_sharing_are_refused():
+def test_facts_of_another_dealing_are_refused():
     for facts in (
         replace(FACTS, commitments=split(KEY, 2, 3).commitments),
         replace(FACTS, commitments=FACTS.commitments[:1]),
         replace(FACTS, commitments=()),
     ):
-        with pytest.raises(ValueError, match="another sharing"):
+        with pytest.raises(ValueError, match="another dealing"):
             seal(SHARING, facts, PUBLIC)
 
 
@@ -171,7 +171,7 @@ def test_facts_of_another_sharing_are_refused():
         ({"signers": ("signer-1", "signer-1", "signer-2")}, "3 sub-shares for 2 signers"),
     ],
 )
-def test_facts_that_contradict_the_sharing_are_refused(change, words):
+def test_facts_that_contradict_the_dealing_are_refused(change, words):
     facts = replace(FACTS, **change)
     keys = dict.fromkeys(facts.signers, PUBLIC["signer-1"])
     with pytest.raises(ValueError, match=words):
@@ -193,15 +193,15 @@ def test_import_keys_must_be_those_of_the_signers():
 @pytest.mark.parametrize("algorithm", [EDDSA_ED25519, SCHNORR_SECP256K1], ids=str)
 def test_keys_of_the_other_algorithms_are_sealed_too(algorithm):
     key = PrivateKey(algorithm, (9).to_bytes(32))
-    sharing = split(key, 2, 3)
+    dealing = split(key, 2, 3)
     facts = replace(
         FACTS,
         algorithm=algorithm,
         public_key=key.public_key,
-        commitments=sharing.commitments,
+        commitments=dealing.commitments,
         chain_code=None,
     )
-    sealed = seal(sharing, facts, PUBLIC)
+    sealed = seal(dealing, facts, PUBLIC)
     for index, signer in enumerate(SIGNERS, start=1):
         sub_share = IMPORT_KEYS[signer].open(sealed[signer], facts.sealed_for(signer))
         verify_share(algorithm.curve, facts.commitments, index, sub_share)

@@ -1,4 +1,4 @@
-"""Feldman's sharing of a private key: vectors of RFC 9591, and sub-shares that do not belong."""
+"""Feldman's dealing of a private key: vectors of RFC 9591, and sub-shares that do not belong."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -13,7 +13,7 @@ from custody.client.importing.curves import scalar_of_seed
 from custody.client.importing.faults import BadPrivateKey, KeyFault
 from custody.client.importing.points import value_of_commitments
 from custody.client.importing.private_key import PrivateKey
-from custody.client.importing.splitting import Sharing, share_out, split, verify_share
+from custody.client.importing.splitting import Dealing, share_out, split, verify_share
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
     ECDSA_SECP256R1,
@@ -88,16 +88,16 @@ def key_of(algorithm: Algorithm, number: int = 7) -> PrivateKey:
     return PrivateKey(algorithm, number.to_bytes(32))
 
 
-def indexed(sharing: Sharing) -> dict[int, bytes]:
-    return dict(enumerate(sharing.sub_shares, start=1))
+def indexed(dealing: Dealing) -> dict[int, bytes]:
+    return dict(enumerate(dealing.sub_shares, start=1))
 
 
 @pytest.mark.parametrize(("curve", "coefficients", "public_key", "shares"), RFC_9591)
 def test_the_shares_are_those_of_rfc_9591(curve, coefficients, public_key, shares):
-    sharing = share_out(curve, coefficients, 3)
-    assert [int.from_bytes(each) for each in sharing.sub_shares] == shares
-    assert sharing.commitments[0].hex() == public_key
-    assert len(sharing.commitments) == 2
+    dealing = share_out(curve, coefficients, 3)
+    assert [int.from_bytes(each) for each in dealing.sub_shares] == shares
+    assert dealing.commitments[0].hex() == public_key
+    assert len(dealing.commitments) == 2
 
 
 @settings(max_examples=40)
@@ -106,16 +106,16 @@ def test_any_t_sub_shares_give_the_key_and_each_fits_the_commitments(algorithm, 
     signers = data.draw(st.integers(2, 6))
     threshold = data.draw(st.integers(2, signers))
     key = key_of(algorithm, number)
-    sharing = split(key, threshold, signers)
-    assert len(sharing.sub_shares) == signers
-    assert len(sharing.commitments) == threshold
-    chosen = data.draw(st.permutations(sorted(indexed(sharing))))[:threshold]
-    some = {index: indexed(sharing)[index] for index in chosen}
+    dealing = split(key, threshold, signers)
+    assert len(dealing.sub_shares) == signers
+    assert len(dealing.commitments) == threshold
+    chosen = data.draw(st.permutations(sorted(indexed(dealing))))[:threshold]
+    some = {index: indexed(dealing)[index] for index in chosen}
     assert combine(algorithm.curve, some) == key.scalar
     numbers = {index: int.from_bytes(share) for index, share in some.items()}
     assert value_at_zero(algorithm.curve, numbers) == key.scalar
     for index, share in some.items():
-        verify_share(algorithm.curve, sharing.commitments, index, share)
+        verify_share(algorithm.curve, dealing.commitments, index, share)
 
 
 @pytest.mark.parametrize("algorithm", MPC_ALGORITHMS)
@@ -151,17 +151,17 @@ def test_numbers_at_the_limits_are_split_right():
             assert combine(Curve.SECP256K1, {each: shares[each] for each in pair}) == number
 
 
-def test_each_sharing_has_other_coefficients():
-    sharings = [split(key_of(ECDSA_SECP256K1), 3, 3) for _ in range(20)]
+def test_each_dealing_has_other_coefficients():
+    dealings = [split(key_of(ECDSA_SECP256K1), 3, 3) for _ in range(20)]
     for power in (1, 2):
-        assert len({each.commitments[power] for each in sharings}) == 20
-    assert len({share for each in sharings for share in each.sub_shares}) == 60
+        assert len({each.commitments[power] for each in dealings}) == 20
+    assert len({share for each in dealings for share in each.sub_shares}) == 60
 
 
-def test_a_sharing_shows_no_sub_share():
-    sharing = split(key_of(ECDSA_SECP256K1), 2, 2)
-    assert "sub_shares" not in repr(sharing)
-    assert all(repr(share)[2:-1] not in repr(sharing) for share in sharing.sub_shares)
+def test_a_dealing_shows_no_sub_share():
+    dealing = split(key_of(ECDSA_SECP256K1), 2, 2)
+    assert "sub_shares" not in repr(dealing)
+    assert all(repr(share)[2:-1] not in repr(dealing) for share in dealing.sub_shares)
 
 
 @pytest.mark.parametrize(("threshold", "signers"), [(0, 3), (1, 3), (3, 2), (2, 17), (17, 17)])
@@ -205,20 +205,20 @@ def refused(algorithm: Algorithm, commitments: object, index: int, share: bytes)
 
 
 def test_another_sub_share_is_refused(algorithm):
-    sharing = split(key_of(algorithm), 2, 3)
-    first, second = sharing.sub_shares[:2]
-    verify_share(algorithm.curve, sharing.commitments, 1, first)
-    refused(algorithm, sharing.commitments, 2, first)
-    refused(algorithm, sharing.commitments, 1, second)
+    dealing = split(key_of(algorithm), 2, 3)
+    first, second = dealing.sub_shares[:2]
+    verify_share(algorithm.curve, dealing.commitments, 1, first)
+    refused(algorithm, dealing.commitments, 2, first)
+    refused(algorithm, dealing.commitments, 1, second)
     for place in (0, 31):
         changed = bytearray(first)
         changed[place] ^= 1
-        refused(algorithm, sharing.commitments, 1, bytes(changed))
+        refused(algorithm, dealing.commitments, 1, bytes(changed))
 
 
 def test_other_commitments_are_refused(algorithm):
-    sharing, other = split(key_of(algorithm), 3, 3), split(key_of(algorithm), 3, 3)
-    constant, linear, square = sharing.commitments
+    dealing, other = split(key_of(algorithm), 3, 3), split(key_of(algorithm), 3, 3)
+    constant, linear, square = dealing.commitments
     changes = [
         (constant, linear),
         (constant, square, linear, linear),
@@ -227,43 +227,43 @@ def test_other_commitments_are_refused(algorithm):
         (constant, other.commitments[1], square),
     ]
     for changed in changes:
-        refused(algorithm, changed, 2, sharing.sub_shares[1])
-    refused(algorithm, (), 2, sharing.sub_shares[1])
+        refused(algorithm, changed, 2, dealing.sub_shares[1])
+    refused(algorithm, (), 2, dealing.sub_shares[1])
 
 
 def test_sizes_and_indices_outside_the_group_are_refused(algorithm):
-    sharing = split(key_of(algorithm), 2, 3)
-    share = sharing.sub_shares[0]
+    dealing = split(key_of(algorithm), 2, 3)
+    share = dealing.sub_shares[0]
     for wrong in (b"", share[:-1], share + b"\0", b"\0" + share):
-        refused(algorithm, sharing.commitments, 1, wrong)
+        refused(algorithm, dealing.commitments, 1, wrong)
     for index in (-1, 0, 17):
-        refused(algorithm, sharing.commitments, index, share)
+        refused(algorithm, dealing.commitments, index, share)
     order = GROUP_ORDER[algorithm.curve]
-    refused(algorithm, sharing.commitments, 1, bytes(32))
-    refused(algorithm, sharing.commitments, 1, order.to_bytes(32))
+    refused(algorithm, dealing.commitments, 1, bytes(32))
+    refused(algorithm, dealing.commitments, 1, order.to_bytes(32))
 
 
 def test_a_number_is_not_accepted_a_second_time_above_the_order():
     """On Ed25519 x + L fits into 32 bytes as well."""
-    sharing = split(key_of(EDDSA_ED25519), 2, 3)
-    again = int.from_bytes(sharing.sub_shares[0]) + GROUP_ORDER[Curve.ED25519]
-    refused(EDDSA_ED25519, sharing.commitments, 1, again.to_bytes(32))
+    dealing = split(key_of(EDDSA_ED25519), 2, 3)
+    again = int.from_bytes(dealing.sub_shares[0]) + GROUP_ORDER[Curve.ED25519]
+    refused(EDDSA_ED25519, dealing.commitments, 1, again.to_bytes(32))
 
 
 def test_commitments_that_are_not_points_of_the_group_are_refused(algorithm):
-    sharing = split(key_of(algorithm), 2, 3)
-    share = sharing.sub_shares[0]
+    dealing = split(key_of(algorithm), 2, 3)
+    share = dealing.sub_shares[0]
     for wrong in (b"", bytes(32), bytes(33), b"\x04" + bytes(32), b"\xff" * 32, b"\xff" * 33):
-        refused(algorithm, (sharing.commitments[0], wrong), 1, share)
-        refused(algorithm, (wrong, sharing.commitments[1]), 1, share)
+        refused(algorithm, (dealing.commitments[0], wrong), 1, share)
+        refused(algorithm, (wrong, dealing.commitments[1]), 1, share)
 
 
 def test_a_commitment_with_a_part_of_small_order_is_refused():
     """The sum with a point of order 8 is on the curve, and 8 times the index hides the part."""
     order_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
-    sharing = split(key_of(EDDSA_ED25519), 2, 8)
-    mixed = crypto_core_ed25519_add(sharing.commitments[1], order_8)
-    refused(EDDSA_ED25519, (sharing.commitments[0], mixed), 8, sharing.sub_shares[7])
+    dealing = split(key_of(EDDSA_ED25519), 2, 8)
+    mixed = crypto_core_ed25519_add(dealing.commitments[1], order_8)
+    refused(EDDSA_ED25519, (dealing.commitments[0], mixed), 8, dealing.sub_shares[7])
 
 
 def test_commitments_that_cancel_out_are_refused(algorithm):

@@ -56,10 +56,10 @@ KEYS = {
 
 
 def received(key: PrivateKey) -> dealers.Received:
-    sharing = split(key, 2, 2)
+    dealing = split(key, 2, 2)
     return {
-        index: {dealers.APPLICATION: (None, sharing.commitments, sub_share)}
-        for index, sub_share in enumerate(sharing.sub_shares, start=1)
+        index: {dealers.APPLICATION: (None, dealing.commitments, sub_share)}
+        for index, sub_share in enumerate(dealing.sub_shares, start=1)
     }
 
 

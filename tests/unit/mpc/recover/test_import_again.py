@@ -42,10 +42,10 @@ def test_new_signers_sign_for_the_same_public_key(
     public_key = key(protocol)[1].public_key
     assert private_key.public_key == public_key
 
-    sharing = split(private_key, 2, 2)
+    dealing = split(private_key, 2, 2)
     dealt: dealers.Received = {
-        index: {dealers.APPLICATION: (None, sharing.commitments, sub_share)}
-        for index, sub_share in enumerate(sharing.sub_shares, start=1)
+        index: {dealers.APPLICATION: (None, dealing.commitments, sub_share)}
+        for index, sub_share in enumerate(dealing.sub_shares, start=1)
     }
     shares = parties.refresh(dealers.hollow(protocol, public_key, 2, dealt))
     assert is_valid(protocol, public_key, DIGEST, parties.sign(shares, (1, 2), DIGEST))
