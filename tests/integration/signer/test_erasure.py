@@ -141,6 +141,9 @@ async def test_a_key_of_which_a_child_is_archived_is_not_erased(
     await activate(pool, shares, made)
     child = ("shares", "archive", made.key_id, "--path", "m/0", *WHY)
     assert (await command(config, *child)).exit_code == 0
+    shown = await command(config, "shares", "archivals", "--json")
+    (archival,) = json.loads(shown.stdout)
+    assert (archival["key_id"], archival["path"]) == (str(made.key_id), "m/0")
     done = await command(config, "shares", "erase", made.key_id, *WHY, "--yes")
     assert done.exit_code == 1
     assert (await found(shares, made)).is_active
