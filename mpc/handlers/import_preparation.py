@@ -58,6 +58,8 @@ class PrepareImport:
 def _holders(job: Job) -> KeyHolders:
     """Return the group that the application asked for. Raise Denied."""
     if job.endpoint is Endpoint.COPIES:
+        if job.copied_from is None:  # so the import key is that of a copy, by its request's id
+            raise Denied("malformed_job", "a copy's PrepareImport job names the key that is copied")
         return wanted_copy(job).holders
     wanted = wanted_import(job)
     if job.holders is None or job.holders.group != wanted.signer_group:

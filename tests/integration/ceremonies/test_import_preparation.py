@@ -14,6 +14,7 @@ from custody.wire.signed_bytes import IMPORT_KEY_TYPE, PinnedKeys, SignedBytes
 from tests.integration.ceremonies import orders
 from tests.integration.ceremonies.orders import Key, Order
 from tests.integration.ceremonies.parties import NAMES, Parties, ended
+from tests.made_up_keys import made_up_key
 
 ONE, TWO, THREE = NAMES[:3]
 
@@ -131,3 +132,6 @@ async def test_a_job_that_does_not_go_together_is_denied(start):
         assert (await refusal(parties, Order(changed)))[0] == code
     unsupported = orders.prepare_import(replace(wanted(), algorithm=ECDSA_SECP256R1))
     assert (await refusal(parties, unsupported))[0] == "malformed_job"
+    of_copy = orders.prepare_copy(wanted(), replace(wanted(), public_key=made_up_key()))
+    of_nothing = of_copy.with_job(copied_from=None, step_of=uuid4())
+    assert (await refusal(parties, of_nothing))[0] == "malformed_job"
