@@ -33,6 +33,10 @@ _SEC1 = b"EC PRIVATE KEY"
 _LABELS = (b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY", _SEC1)
 _PARAMETERS = b"EC PARAMETERS"
 """Openssl ecparam writes them in front of the key, which names its curve as well."""
+MAX_DER = 4096
+"""Bytes of a private key's file as DER; those of the curves here have a few hundred. The library
+checks the primes of an RSA key of any size, which takes minutes for 64 KiB, before it says that it
+is one."""
 MAX_BLOCKS = 2
 """The parameters and the key. The end of each block is searched for in all that follows."""
 
@@ -74,6 +78,8 @@ def _read_pem(data: bytes, password: bytes | None) -> PrivateKey:
             KeyFault.UNSUPPORTED,
             "the PEM block is not PRIVATE KEY, ENCRYPTED PRIVATE KEY or EC PRIVATE KEY",
         )
+    if len(body) > 2 * MAX_DER:  # with base64 and headers
+        raise _too_large()
     if not (label == _SEC1 and body.lstrip().startswith(b"Proc-Type:")):
         return _read_der(_decoded(body), password)
     # the encryption of old PEM files derives its key by one round of MD5: never costly
@@ -92,6 +98,8 @@ def _decoded(body: bytes) -> bytes:
 
 
 def _read_der(data: bytes, password: bytes | None) -> PrivateKey:
+    if len(data) > MAX_DER:
+        raise _too_large()
     try:
         if der.is_encrypted(data):
             der.check_cost(data)
@@ -179,6 +187,10 @@ def _unsupported() -> BadPrivateKey:
         KeyFault.UNSUPPORTED,
         "the private key is not of secp256k1, P-256 or Ed25519, or its curve has no name",
     )
+
+
+def _too_large() -> BadPrivateKey:
+    return _bad(f"a private key of secp256k1, P-256 or Ed25519 has at most {MAX_DER} bytes")
 
 
 def _bad(reason: str) -> BadPrivateKey:
