@@ -58,8 +58,14 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
                     "which import keys?",
                     "Give ids that hsm-driver import-keys list shows, or --all.",
                 )
-            number = asyncio.run(_delete(settings_of(context), set(import_id or ())))
-        out.print(f"destroyed the keys of {number} imports")
+            wanted = set(import_id or ())
+            destroyed = asyncio.run(_delete(settings_of(context), wanted))
+            out.print(f"destroyed the keys of {len(destroyed)} imports")
+            if unknown := sorted(wanted - set(destroyed)):
+                raise OperatorError(
+                    f"no token has the key of {', '.join(map(str, unknown))}",
+                    "See hsm-driver import-keys list.",
+                )
 
     return app
 
@@ -70,8 +76,8 @@ def _tokens(settings: DriverSettings) -> list[HsmSettings]:
     return [hsm_settings(settings, workers=1), *other_tokens(settings)]
 
 
-async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
-    """Destroy the import keys of these imports, or all if none is named. Return their number."""
+async def _delete(settings: DriverSettings, wanted: set[UUID]) -> list[UUID]:
+    """Destroy the import keys of these imports, or all if none is named. Return the imports."""
     from custody.node.connections import open_database
     from hsm_driver.import_keys import ImportRows
 
@@ -79,7 +85,7 @@ async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
     present = {each for ids in (await _on_each_token(tokens, None)).values() for each in ids}
     chosen = sorted(present & wanted if wanted else present)
     if not chosen:
-        return 0
+        return []
     async with open_database(settings) as database:
         await _record(database, settings.node.id, chosen)
         left = await _on_each_token(tokens, chosen)
@@ -90,7 +96,7 @@ async def _delete(settings: DriverSettings, wanted: set[UUID]) -> int:
             f"the token keeps the import keys {', '.join(map(str, kept))}",
             "Delete the objects with the vendor's tool: the ends of their labels are -import.",
         )
-    return len(chosen)
+    return chosen
 
 
 async def _record(database: Pool, node: str, import_ids: Sequence[UUID]) -> None:

@@ -45,7 +45,11 @@ async def test_each_import_key_that_an_operator_destroys_has_an_audit_record(
     settings = await first_version(config, "--rewrappable")
     first, second, third = ids = await make_import_keys(settings, pool, 3)
     assert await listed(config) == ids
-    await done(config, "import-keys", "delete", str(first), str(uuid4()))
+    unknown = str(uuid4())
+    partly = await call(config, "import-keys", "delete", str(first), unknown)
+    assert partly.exit_code == 1
+    assert unknown in partly.stderr
+    assert str(first) not in partly.stderr
     assert await listed(config) == [second, third]
     assert [import_id for _, import_id in await records(pool)] == [str(first)]
     said = await done(config, "import-keys", "delete", "--all")
