@@ -191,6 +191,12 @@ class Troupe:
         shown: dict[str, Any] = made.json()
         return shown
 
+    async def derive(self, key_id: str, **body: Any) -> dict[str, Any]:
+        made = await self.api.post(f"/v1/keys/{key_id}/derive", json=body)
+        assert made.status_code == 201, made.text
+        shown: dict[str, Any] = made.json()
+        return shown
+
     async def rows(self, table: Any, *where: Any) -> list[Any]:
         async with self.conducting.replica.engine.connect() as connection:
             return list((await connection.execute(select(table).where(*where))).all())

@@ -292,7 +292,7 @@ async def test_a_repair_waits_for_the_operators_that_have_not_approved(troupe: T
 
 async def test_what_has_no_shares_of_its_own_is_not_refreshed(troupe: Troupe):
     master = (await troupe.master())["id"]
-    child = await troupe.change(master, "derive", wait=0, path="m/0")
+    child = await troupe.derive(master, path="m/0")
     refused = await troupe.api.post(f"/v1/keys/{child['id']}/refresh", json={})
     assert (refused.status_code, refused.json()["code"]) == (422, "not_refreshable")
     stranger = {"signer": "signer-9"}

@@ -12,14 +12,14 @@ from tests.integration.conductor.conftest import Troupe
 async def test_the_same_child_is_the_same_key_however_often_it_is_derived(troupe: Troupe):
     master = (await troupe.master())["id"]
     first, again, named = await asyncio.gather(
-        troupe.change(master, "derive", wait=0, path="m/0/5"),
-        troupe.change(master, "derive", wait=0, path="m/0/5"),
-        troupe.change(master, "derive", wait=0, path="m/0/5", external_id="child-1"),
+        troupe.derive(master, path="m/0/5"),
+        troupe.derive(master, path="m/0/5"),
+        troupe.derive(master, path="m/0/5", external_id="child-1"),
     )
     assert first["id"] == again["id"] == named["id"]
     assert UUID(first["id"]) == child_key_id(UUID(master), (0, 5), None)
-    between = await troupe.change(master, "derive", wait=0, path="m/0")
-    assert (await troupe.change(between["id"], "derive", wait=0, path="m/5"))["id"] == first["id"]
+    between = await troupe.derive(master, path="m/0")
+    assert (await troupe.derive(between["id"], path="m/5"))["id"] == first["id"]
     assert (await troupe.sign(first["id"], hash_function="SHA-256"))["status"] == "Signed"
 
 
@@ -38,7 +38,7 @@ async def test_a_wallet_of_each_network_has_a_key_of_its_own(troupe: Troupe):
 
 async def test_an_external_id_stands_for_one_child(troupe: Troupe):
     master = (await troupe.master())["id"]
-    first = await troupe.change(master, "derive", wait=0, path="m/1", external_id="deposit")
+    first = await troupe.derive(master, path="m/1", external_id="deposit")
     path = f"/v1/keys/{master}/derive"
     other = await troupe.api.post(path, json={"path": "m/2", "external_id": "deposit"})
     assert other.status_code == 409, other.text
@@ -69,5 +69,5 @@ async def test_a_child_that_is_a_wallets_has_children_of_every_network_if_its_ro
     master = (await troupe.master())["id"]
     body = {"network": "Ethereum", "store": "mpc", "master_key": master, "path": "m/1"}
     child = (await troupe.api.post("/v1/wallets", json=body)).json()["key_id"]
-    bare = await troupe.change(child, "derive", wait=0, path="m/2")
+    bare = await troupe.derive(child, path="m/2")
     assert (bare["network"], bare["root"]) == (None, master)

@@ -103,7 +103,7 @@ async def test_no_signer_gets_more_ceremonies_than_it_has_slots(troupe: Troupe):
 
 async def test_a_child_is_there_at_once_and_signs_by_its_roots_shares(troupe: Troupe):
     master = await troupe.master()
-    child = await troupe.change(master["id"], "derive", wait=0, path="m/0/5")
+    child = await troupe.derive(master["id"], path="m/0/5")
     assert child["status"] == "Active"
     assert (child["root"], child["path"], child["generation"]) == (master["id"], "m/0/5", None)
     found = child_public_key(
@@ -118,9 +118,9 @@ async def test_a_child_is_there_at_once_and_signs_by_its_roots_shares(troupe: Tr
 
 async def test_a_grandchild_counts_from_the_same_root(troupe: Troupe):
     master = (await troupe.master())["id"]
-    child = await troupe.change(master, "derive", wait=0, path="m/0")
-    grandchild = await troupe.change(child["id"], "derive", wait=0, path="m/7/1")
-    straight = await troupe.change(master, "derive", wait=0, path="m/0/7/1")
+    child = await troupe.derive(master, path="m/0")
+    grandchild = await troupe.derive(child["id"], path="m/7/1")
+    straight = await troupe.derive(master, path="m/0/7/1")
     assert grandchild["root"] == master
     assert grandchild["path"] == "m/0/7/1"
     assert grandchild["public_key"] == straight["public_key"]

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from custody.pkcs11.administration import administration
-from custody.pkcs11.errors import HsmUnavailable, ImportKeyMissing
+from custody.pkcs11.errors import HsmCrashed, ImportKeyMissing
 from custody.pkcs11.hsm import Hsm
 from custody.pkcs11.launch import HsmCannotStart
 from custody.pkcs11.messages import KnownKey, RestoredKey
@@ -355,14 +355,14 @@ async def test_an_import_key_is_used_on_the_token_that_has_it_and_on_no_other(
 async def test_an_import_is_not_repeated_at_another_token(
     first: HsmSettings, second: HsmSettings, faulty: FaultyModule
 ):
-    """It ended its worker, or its token is away: the job is tried again later."""
+    """Its bytes may be what crashes workers, so no other token gets them either."""
     known = await known_keys(second)
     announced = public_key(ECDSA_SECP256R1, SECRET)
     async with pair(replace(first, deadline_seconds=30.0), second, known) as hsm:
         one = await prepared(hsm, ECDSA_SECP256R1)
         content = one.wrap(pkcs8(ECDSA_SECP256R1, SECRET))
         faulty.crashes("C_UnwrapKey", When(at=1, all_processes=True))
-        with pytest.raises(HsmUnavailable):
+        with pytest.raises(HsmCrashed):
             await one.take_in(content, announced)
         await until(lambda: hsm.workers_by_token[LABEL] > 0)
         key = await one.take_in(content, announced)
