@@ -5,6 +5,7 @@ with it: otherwise nobody would notice if the check were lost. The lists are the
 this module.
 """
 
+import ast
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -104,12 +105,24 @@ class Mutant(_Part):
         """Why the mutant cannot be tried in this checkout."""
         if not self.edits or not self.tests:
             yield "it has no edits, or names no tests"
-        for edit in self.edits:
-            if (problem := edit.problem(checkout)) is not None:
-                yield problem
+        moved = [problem for edit in self.edits if (problem := edit.problem(checkout)) is not None]
+        yield from moved or self._unreadable(checkout)
         for test in self.named_tests:
             if (problem := test.problem(checkout)) is not None:
                 yield problem
+
+    def _unreadable(self, checkout: Path) -> Iterator[str]:
+        """Why Python cannot read what the edits make of its files."""
+        changed: dict[str, str] = {}
+        for edit in self.edits:
+            text = changed.get(edit.file) or (checkout / edit.file).read_text()
+            changed[edit.file] = text.replace(edit.old, edit.new)
+        for name, text in changed.items():
+            try:
+                if name.endswith(".py"):
+                    ast.parse(text)
+            except SyntaxError as error:
+                yield f"{name} is not Python with the edits: {error}"
 
 
 class Guard(_Part):

@@ -69,6 +69,19 @@ def test_a_text_that_moved_and_a_test_that_is_missing_are_noticed(tmp_path):
     ]
 
 
+def test_edits_that_leave_no_python_are_noticed(tmp_path):
+    (tmp_path / "code.py").write_text("if wrong:\n    refuse()\n")
+    (tmp_path / "test_code.py").write_text("def test_it():\n    pass\n")
+    mutant = Mutant(
+        name="one",
+        removes="a check",
+        edits=(Edit(file="code.py", old="    refuse()\n", new=""),),
+        tests=("test_code.py::test_it",),
+    )
+    [problem] = mutant.problems(tmp_path)
+    assert problem.startswith("code.py is not Python with the edits")
+
+
 def test_a_test_whose_daemons_would_not_run_the_mutant_is_refused():
     problem = Test.parse("tests/faults/test_starting.py::test_it").problem(CHECKOUT)
     assert problem is not None
