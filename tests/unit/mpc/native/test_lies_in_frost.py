@@ -129,7 +129,7 @@ def test_a_share_repaired_wrongly_is_refused(protocol: str, exchange: int) -> No
     sessions = parties.repair_sessions(key(protocol), 3, [1, 2])
     with pytest.raises(parties.Ended) as ended:
         parties.run(sessions, lie(LIAR, exchange, "private", flip(at)))
-    assert "not that of its verifying share" in abort_of(ended, 3).reason
+    assert "the repaired share is not that of its verifying share" in abort_of(ended, 3).reason
 
 
 @pytest.mark.parametrize("protocol", BOTH)
