@@ -123,18 +123,13 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
         for warning in moved:
             log.warning("protection of new keys changed", warning=warning)
         new_keys = NewKeys(vault, settings.node.id, settings.node.group, signer, copies)
+        others = settings.key_copies.drivers if settings.key_copies else ()
         mode = Mode(
             store=Store.HSM,
             handlers={
                 JobKind.GENERATE_KEY.value: GenerateKey(vault, new_keys),
                 JobKind.PREPARE_IMPORT.value: PrepareImport(imports, import_rows, new_keys),
-                JobKind.IMPORT_KEY.value: ImportKey(
-                    imports,
-                    import_rows,
-                    new_keys,
-                    sweep,
-                    settings.key_copies.drivers if settings.key_copies else (),
-                ),
+                JobKind.IMPORT_KEY.value: ImportKey(imports, import_rows, new_keys, sweep, others),
                 JobKind.SIGN.value: Sign(vault),
                 **archiving_handlers(Archivals(database), vault.require_key),
             },
@@ -142,13 +137,7 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             capabilities=capabilities,
             warnings=lambda: [*moved, *backups.warnings(), *aged()],
             tls=[] if copies is None else copies.tls,
-            held_keys=DriverKeys(
-                database,
-                settings.node.id,
-                settings.node.group,
-                signer,
-                settings.key_copies.drivers if settings.key_copies else (),
-            ),
+            held_keys=DriverKeys(database, settings.node.id, settings.node.group, signer, others),
         )
         node = build_node(settings, database, client, signer, mode, on_stage)
         await node.run(settings.health, backups.refresh_repeatedly, sweep.run)
