@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from custody.database.pool import Pool
-from custody.node.archived_sql import ROOT
+from custody.node.archived_sql import ROOT, STILL_ARCHIVED
 from custody.node.database_away import database_needed
 from custody.node.errors import Denied
 from custody.node.handlers import RowChange
@@ -40,16 +40,12 @@ _CHANGES = """
     WHERE root_id = :root_id AND path = :path ORDER BY changed_by, number
 """
 
-_ARCHIVED = """
+_ARCHIVED = f"""
     SELECT root_id, path, changed_by, changed_at FROM archivals AS last
     WHERE (root_id, path, changed_by) > (:root_id::uuid, :path::varchar, :changed_by::varchar)
-        AND is_archived AND NOT EXISTS (
-            SELECT FROM archivals AS later
-            WHERE later.root_id = last.root_id AND later.path = last.path
-                AND later.changed_by = last.changed_by AND later.number > last.number
-        )
+        AND {STILL_ARCHIVED}
     ORDER BY root_id, path, changed_by LIMIT :limit
-"""
+"""  # noqa: S608 - of constants
 
 _INSERT = """
     INSERT INTO archivals

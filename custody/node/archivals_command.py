@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from custody.node.archived_sql import STILL_ARCHIVED
 from custody.runtime.console import Json, operator_errors, print_json, print_table
 
 if TYPE_CHECKING:
@@ -14,15 +15,11 @@ if TYPE_CHECKING:
 
 COLUMNS = ["key_id", "path", "archived_by", "archived_at", "operator", "reason"]
 
-_NEWEST = """
+_NEWEST = f"""
     SELECT root_id, path, changed_by, changed_at, operator, reason FROM archivals AS last
-    WHERE is_archived AND NOT EXISTS (
-        SELECT FROM archivals AS later
-        WHERE later.root_id = last.root_id AND later.path = last.path
-            AND later.changed_by = last.changed_by AND later.number > last.number
-    )
+    WHERE {STILL_ARCHIVED}
     ORDER BY changed_at DESC, root_id, path LIMIT :limit
-"""
+"""  # noqa: S608 - of constants
 
 
 def add_archivals_command(

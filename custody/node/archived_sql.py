@@ -3,15 +3,20 @@
 ROOT = "m"
 """The path of a key that is not derived."""
 
-_IS_ARCHIVED = """
+STILL_ARCHIVED = """
+    last.is_archived AND NOT EXISTS (
+        SELECT FROM archivals AS later
+        WHERE later.root_id = last.root_id AND later.path = last.path
+            AND later.changed_by = last.changed_by AND later.number > last.number
+    )
+"""
+"""The condition that the row ``last`` of archivals is the last change of its side."""
+
+_IS_ARCHIVED = f"""
     EXISTS (
         SELECT FROM archivals AS last
-        WHERE last.root_id = {root_id} AND starts_with({path} || '/', last.path || '/')
-            AND last.is_archived AND NOT EXISTS (
-                SELECT FROM archivals AS later
-                WHERE later.root_id = last.root_id AND later.path = last.path
-                    AND later.changed_by = last.changed_by AND later.number > last.number
-            )
+        WHERE last.root_id = {{root_id}} AND starts_with({{path}} || '/', last.path || '/')
+            AND {STILL_ARCHIVED}
     )
 """
 
