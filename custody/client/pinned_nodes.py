@@ -22,10 +22,7 @@ from custody.wire.import_attestations import AskedImport, check_import
 from custody.wire.jobs import wallet_id_of
 from custody.wire.requests import CreateImport
 from custody.wire.resources import Import, ImportStatus, Key, Wallet
-from custody.wire.statements import Attestation
-
-AS_COPIED = ("scheme", "curve", "network", "public_key", "chain_code", "imported")
-"""Facts of a key that its copies have, too."""
+from custody.wire.statements import AS_COPIED, Attestation
 
 
 class _SignerGroup(Model):

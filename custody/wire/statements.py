@@ -22,6 +22,9 @@ from custody.wire.public_keys import IdentityKey, check_public_key
 from custody.wire.requests import ExternalId
 from custody.wire.tickets import ALGORITHM, Protocol
 
+AS_COPIED = ("scheme", "curve", "network", "public_key", "chain_code", "imported")
+"""Facts in the attestation of a key that its copies have, too."""
+
 
 class MadeFor(Model):
     """The request that a key was made for, as a node knows it.

@@ -31,6 +31,7 @@ from custody.wire.node_api import Report
 from custody.wire.outcomes import GeneratedKey, Outcome, OutcomeStatus
 from custody.wire.requests import CopyKey, CreateKey, CreateWallet
 from custody.wire.signed_bytes import JOB_TYPE, SigningKey
+from custody.wire.statements import AS_COPIED
 
 
 class NotRepaired(Exception):
@@ -130,7 +131,7 @@ class Repairs:
         copied = await self.database.row(queries.COPIED, {"id": key.copied_from})
         if copied is None:
             return
-        for name in ("scheme", "curve", "network", "public_key", "chain_code", "imported"):
+        for name in AS_COPIED:
             if getattr(key.attested, name) != getattr(copied, name):
                 raise NotRepaired(f"it is a copy of key {key.copied_from}, with another {name}")
         if application not in (None, copied.application_id):
