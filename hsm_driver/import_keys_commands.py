@@ -88,9 +88,9 @@ async def _delete(settings: DriverSettings, wanted: set[UUID]) -> list[UUID]:
         return []
     async with open_database(settings) as database:
         await _record(database, settings.node.id, chosen)
-        left = await _on_each_token(tokens, chosen)
-        # an import without its key would count among those that wait, until its hour is over
+        # before the keys go: a driver's sweep destroys what a stopped command leaves of them
         await ImportRows(database).finish(*chosen)
+        left = await _on_each_token(tokens, chosen)
     if kept := sorted({each for ids in left.values() for each in ids} & set(chosen)):
         raise OperatorError(
             f"the token keeps the import keys {', '.join(map(str, kept))}",
