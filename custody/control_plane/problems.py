@@ -66,7 +66,7 @@ STATUS_AND_TITLE = {
     Code.CERTIFICATE_REJECTED: (403, "The client certificate is not a node's, or has expired"),
     Code.NODE_NOT_REGISTERED: (403, "The node is not registered"),
     Code.WRONG_GROUP: (403, "The node belongs to another group"),
-    Code.NOT_FOUND: (404, "There is no such thing"),
+    Code.NOT_FOUND: (404, "The resource does not exist"),
     Code.METHOD_NOT_ALLOWED: (405, "This path has no such method"),
     Code.EXTERNAL_ID_CONFLICT: (409, "The external id was used for another request"),
     Code.EXTERNAL_ID_SPENT: (

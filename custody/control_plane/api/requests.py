@@ -95,8 +95,8 @@ def require_known_parameters(request: Request) -> None:
     if unknown := sorted(set(request.query_params) - known):
         raise ProblemError(
             Code.INVALID_REQUEST,
-            f"query.{unknown[0][:MAX_SHOWN]}: there is no such query parameter here. "
-            + (f"There are: {', '.join(sorted(known))}." if known else "There are none."),
+            f"query.{unknown[0][:MAX_SHOWN]}: this route has no query parameter of that name. "
+            + (f"It has: {', '.join(sorted(known))}." if known else "It has none."),
         )
 
 

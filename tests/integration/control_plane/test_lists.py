@@ -279,7 +279,7 @@ async def test_a_limit_out_of_range(api: httpx.AsyncClient, limit: str):
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("tags=customer:42", "query.tags: there is no such query parameter here"),
+        ("tags=customer:42", "query.tags: this route has no query parameter of that name"),
         ("Network=Ethereum", "address, archived, cursor, external_id"),
         ("network=Solana&color=", "query.color"),
     ],
