@@ -2,3 +2,4 @@
 
 MIN_THRESHOLD = 2
 MAX_SIGNERS = 16
+"""The most signers that a key may have; mpc/native/src/protocol.rs has the same number."""

@@ -12,7 +12,6 @@ from custody.wire.group_sizes import MAX_SIGNERS, MIN_THRESHOLD
 from custody.wire.jobs import KeyHolders
 from custody.wire.nodes import NodeId
 
-"""The most signers that a key may have; mpc/native/src/protocol.rs has the same number."""
 SECRET_BYTES = 32
 
 

@@ -36,9 +36,9 @@ class DealShares:
 
     The owner's locks decide as about a signature. The new signers are pinned on this host. If a
     pinned application has signed the request, they are exactly the group that it names, and the key
-    was not made for another application that is pinned here. Otherwise
-    the control plane has chosen them. Then their threshold is not below the key's, so that as many
-    signers are needed to learn the key as before.
+    was not made for another application that is pinned here. Otherwise the control plane has chosen
+    them. Then their threshold is not below the key's, so that as many signers as before are needed
+    to learn the key.
 
     ``min_unsigned_threshold``: the owner's lowest threshold for such requests, in place of the
     key's.

@@ -53,7 +53,8 @@ _ARCHIVED = """
             WHERE member.group_name = keys.signer_group AND member.signer = :node))
     ORDER BY archived_at DESC, keys.id LIMIT :limit
 """
-"""Also of open requests: a signer that was restored may have forgotten its part of one."""
+"""Also of open requests: a signer that was restored may have forgotten its part of one. The words
+``kind <> 'Sign'`` let PostgreSQL use the index of finished changes."""
 
 
 async def changed_keys(database: Database, node: RegisteredNode, since: str | None) -> ChangedKeys:
