@@ -12,7 +12,7 @@ from custody.wire.algorithms import ECDSA_SECP256K1, Store
 from devstack.signer import Signer
 from devstack.stack import Stack
 from tests.acceptance.conftest import raw_client
-from tests.faults.mpc.conftest import GROUP, SECONDS, nothing_is_left_over, rows
+from tests.faults.mpc.conftest import GROUP, SECONDS, nothing_is_left_over, rows, run_as_always
 from tests.faults.mpc.test_killed_signer import AlgorithmOf, die_at_each, make_key
 from tests.importing import import_bare_key, sealed
 
@@ -161,6 +161,4 @@ def running(stack: Stack) -> Iterator[Callable[[str], Signer]]:
 
     yield give
     for signer in given:
-        signer.run_command = signer.command("run")
-        signer.kill()
-        signer.start()
+        run_as_always(signer)
