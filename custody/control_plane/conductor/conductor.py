@@ -23,6 +23,7 @@ from custody.control_plane.conductor.planning.decisions import (
     End,
     Obeyed,
     Prepared,
+    Signed,
 )
 from custody.control_plane.conductor.planning.facts import CEREMONY_OF, Member
 from custody.control_plane.conductor.planning.plan import plan
@@ -224,7 +225,7 @@ class Conductor:
 
 
 def _is_final(planned: Planned) -> bool:
-    is_end = isinstance(planned.plan.decision, End | Complete | Obeyed | Prepared)
+    is_end = isinstance(planned.plan.decision, End | Complete | Obeyed | Prepared | Signed)
     return is_end and planned.plan.delay_seconds == 0
 
 

@@ -166,15 +166,10 @@ READ_OVERDUE = """
     WHERE state = 'Queued' AND node_group = :group AND run_after <= now()
     UNION SELECT id FROM jobs
     WHERE state = 'Leased' AND node_group = :group AND NOT EXISTS (
-        SELECT FROM steps WHERE steps.request_id = jobs.id AND (steps.ended_at IS NULL
-            OR steps.ended_at > now() - make_interval(secs => :report_seconds)))
+        SELECT FROM steps WHERE steps.request_id = jobs.id AND steps.ended_at IS NULL)
     LIMIT :limit
 """.replace("{late}", _LATE)
-"""Late tasks, and reports, shares or ends that no replica has seen to.
-
-A signature ends its step and its request in two transactions, in any order. A request whose step
-has just ended is therefore left alone for ``report_seconds``: it would be signed a second time.
-"""
+"""Late tasks, and reports, shares or ends that no replica has seen to."""
 
 CLAIM_TASKS = """
     WITH claimable AS (

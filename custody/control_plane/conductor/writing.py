@@ -18,6 +18,7 @@ from custody.control_plane.conductor.planning.decisions import (
     Plan,
     Prepared,
     Reason,
+    Signed,
 )
 from custody.control_plane.conductor.planning.facts import MAKES_KEYS, MAKES_SHARES
 from custody.control_plane.conductor.planning.obstacles import BUSY
@@ -200,6 +201,9 @@ def final_change(one: Planned) -> Change:
         return _done(one.facts, PreparedImport(statements=decision.statements))
     if isinstance(decision, Obeyed):
         return _done(one.facts, NothingMade())
+    if isinstance(decision, Signed):
+        raw = decision.outcome.model_dump_json().encode()
+        return Change(_job_facts(one.facts), Note.RECORDED, JobState.DONE, raw)
     assert isinstance(decision, End)
     raw = _outcome(one.facts, decision.status, decision.reason, is_transient=False)
     state = JobState.DENIED if decision.status is OutcomeStatus.DENIED else JobState.FAILED

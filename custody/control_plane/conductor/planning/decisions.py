@@ -6,7 +6,7 @@ from uuid import UUID
 from custody.control_plane.conductor.planning.facts import Ending, Step
 from custody.control_plane.conductor.planning.share_sets import ShareSet
 from custody.wire.jobs import JobKind
-from custody.wire.outcomes import OutcomeStatus
+from custody.wire.outcomes import Outcome, OutcomeStatus
 from custody.wire.signed_bytes import SignedBytes
 
 
@@ -82,7 +82,14 @@ class Obeyed:
     """Enough signers have archived or un-archived the key: the request is Done."""
 
 
-Decision = Begin | Pause | End | Complete | Prepared | Obeyed | Rest
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signer has reported the signature: the request is Done."""
+
+    outcome: Outcome
+
+
+Decision = Begin | Pause | End | Complete | Prepared | Obeyed | Signed | Rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from custody.control_plane.conductor.planning.decisions import (
     Plan,
     Prepared,
     Rest,
+    Signed,
 )
 from custody.control_plane.conductor.planning.endings import ending_of, failure_of
 from custody.control_plane.conductor.planning.facts import (
@@ -104,7 +105,7 @@ def _may_overtake(request: Request) -> bool:
 
 def _continues_at_once(kind: JobKind, ended: Ended, decision: Decision) -> bool:
     """Cleaning up, an end, and another signer in place of one that said No need no pause."""
-    if isinstance(decision, End | Complete | Obeyed | Prepared | Pause):
+    if isinstance(decision, End | Complete | Obeyed | Prepared | Signed | Pause):
         return True
     if isinstance(decision, Begin) and decision.kind in CLEANING:
         return kind not in CLEANING

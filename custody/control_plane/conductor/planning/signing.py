@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from custody.control_plane.conductor.planning.decisions import Begin, Decision
+from custody.control_plane.conductor.planning.decisions import Begin, Decision, Signed
 from custody.control_plane.conductor.planning.facts import Request
 from custody.control_plane.conductor.planning.history import (
     approvals,
@@ -15,13 +15,18 @@ from custody.control_plane.conductor.planning.history import (
 from custody.control_plane.conductor.planning.obstacles import hopeless, waiting
 from custody.control_plane.conductor.planning.quorum import choose, prefer
 from custody.wire.jobs import JobKind
+from custody.wire.outcomes import Outcome, OutcomeStatus
 
 
 def next_signing_step(request: Request) -> Decision:
     """Let t signers with shares of the same set sign, or ask gates while fewer than t are free.
 
-    A signer with a gate takes part once its owner has approved.
+    A signer with a gate takes part once its owner has approved. A report ends its step and its
+    request in two transactions, in any order: a signature that is there is not made again.
     """
+    made = signed_outcome(request)
+    if made is not None:
+        return Signed(made)
     threshold = request.group.threshold
     banned = banned_pairs(request)
     end = hopeless(request, threshold, request.group.signers, banned)
@@ -48,6 +53,16 @@ def next_signing_step(request: Request) -> Decision:
             JobKind.APPROVE, unasked, request.in_use.share_set_id, request.in_use.generation
         )
     return waiting(request, threshold, willing, banned, request.left_in_flight)
+
+
+def signed_outcome(request: Request) -> Outcome | None:
+    """Return a signer's outcome with the signature, if there is one."""
+    for step in request.steps:
+        if step.kind is JobKind.SIGN:
+            for outcome in step.outcomes.values():
+                if outcome.status is OutcomeStatus.DONE:
+                    return outcome
+    return None
 
 
 def free_to_take_part(request: Request) -> frozenset[str]:

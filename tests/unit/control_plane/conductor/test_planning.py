@@ -161,7 +161,7 @@ def test_after_a_failure_others_are_chosen_than_the_signer_to_blame():
 @pytest.mark.parametrize(
     ("over", "request_of", "kind"),
     [
-        (open_step(SIGN, {"a": nothing(), "b": nothing()}), sign, SIGN),
+        (open_step(JobKind.APPROVE, {"a": approved(), "b": approved()}), sign, SIGN),
         (open_step(JobKind.APPROVE, {"a": approved()}), refresh, JobKind.REFRESH_KEY),
         (made({"a": failed()}, ending=None), generate, JobKind.ABANDON),
     ],

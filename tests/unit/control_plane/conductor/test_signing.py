@@ -5,10 +5,11 @@ from itertools import product
 
 import pytest
 
-from custody.control_plane.conductor.planning.facts import AWAY, Member, SharesInUse
+from custody.control_plane.conductor.planning.decisions import Signed
+from custody.control_plane.conductor.planning.facts import AWAY, Ending, Member, SharesInUse
 from custody.control_plane.conductor.planning.signing import next_signing_step
 from custody.wire.jobs import JobKind
-from custody.wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.outcomes import NothingMade, Outcome, OutcomeStatus
 from tests.unit.control_plane.conductor.stories import (
     SHARES,
     THREE,
@@ -16,6 +17,7 @@ from tests.unit.control_plane.conductor.stories import (
     begun,
     cannot,
     denied,
+    done,
     ended,
     failed,
     paused,
@@ -135,3 +137,12 @@ def test_while_a_refresh_comes_into_use_a_quorum_has_one_set_in_common():
         else:
             assert (decision.share_set_id, decision.generation) == (old, 4)
             assert not set(decision.signers) & set(users)
+
+
+@pytest.mark.parametrize("ending", [Ending.DONE, Ending.SILENT])
+def test_a_signature_that_is_there_is_not_made_again(ending: Ending):
+    signature = done(NothingMade())
+    asked = step(JobKind.APPROVE, {"a": approved(), "b": approved()}, Ending.OVERTAKEN)
+    made = step(JobKind.SIGN, {"a": signature, "b": None}, ending)
+    again = step(JobKind.SIGN, {"b": failed(), "c": None}, Ending.FAILED)
+    assert next_signing_step(sign((asked, made, again))) == Signed(signature)
