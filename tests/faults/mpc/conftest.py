@@ -58,8 +58,8 @@ def victim(stack: Stack) -> Iterator[Signer]:
 def run_as_always(signer: Signer) -> None:
     """Start it again without a plan to end.
 
-    A signer may still be busy with a signature that the API shows already, as it is reported by
-    another: a kill would leave a pair in flight, which the health of all later tests would name.
+    The API shows a signature once one signer has reported it. Another may be busy with it still,
+    and a kill would leave a pair in flight, which the health of all later tests would name.
     """
     signer.stop()
     signer.run_command = signer.command("run")
