@@ -13,7 +13,7 @@ _HEAD = """\
 A guard is a check that keeps a key safe. A *mutant* is a change of the source that takes one guard
 out. `make mutants` applies each mutant to a copy of the checkout, runs the tests that are named
 here, and fails when one of them still passes. `make mutants ARGS="2 11"` tries the mutants of two
-guards, `make mutants ARGS=forked-session` a single one. All of them take about half an hour on two
+guards, `make mutants ARGS=forked-session` a single one. All of them take about 45 minutes on two
 cores, so they are not part of `make test`. A unit test checks with every run of the suite that each
 mutant still applies and that each named test exists.
 
