@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
+from custody.client.errors import OnNotAttested
 from custody.wire.answers import AnyAnswer, read_answer
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import Request
@@ -46,6 +47,8 @@ class Call(Generic[Answer]):
     """Not sent by a client that believes the service: its answer is about where a secret goes."""
     may_be_missing: bool = False
     """The answer is None, and not NotFound, if the service does not have it."""
+    on_not_attested: OnNotAttested | None = None
+    """Called with each item of a list that the pinned nodes do not attest; None: the list ends."""
 
     def __iter__(self) -> Calls[Answer]:
         """Inside an operation: ``answer = yield from call``."""

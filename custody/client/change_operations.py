@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from custody.client.calls import Call, Calls, Wish, external_id_or_new, get, once, wish
-from custody.client.errors import UnexpectedAnswer
+from custody.client.errors import OnNotAttested, UnexpectedAnswer
+from custody.client.left_out import telling
 from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.jobs import Endpoint
 from custody.wire.requests import ArchiveKey, CopyKey, RefreshKey, RepairShare, UnarchiveKey
@@ -92,9 +93,14 @@ def copy_key(
     return made
 
 
-def list_copies(key_id: UUID | str) -> Call[Page[Key]]:
-    """Iterate over the copies of a key, newest first, with failed ones. Raises NotFound."""
-    return get(f"/v1/keys/{key_id}/copies", Page[Key])
+def list_copies(
+    key_id: UUID | str, *, on_not_attested: OnNotAttested | None = None
+) -> Call[Page[Key]]:
+    """Iterate over the copies of a key, newest first, with failed ones. Raises NotFound.
+
+    With pinned nodes each copy is checked; ``on_not_attested`` as for list_wallets.
+    """
+    return telling(get(f"/v1/keys/{key_id}/copies", Page[Key]), on_not_attested)
 
 
 def _change(key_id: UUID | str, verb: str, wanted: Wish, wait: float) -> Calls[KeyChange]:

@@ -25,6 +25,7 @@ from custody.client.copied_groups import with_pinned_groups
 from custody.client.errors import (
     CustodyError,
     GatewayAnswer,
+    NotAttested,
     NotFound,
     Unavailable,
     UnexpectedAnswer,
@@ -32,6 +33,7 @@ from custody.client.errors import (
     Untrusted,
     refusal,
 )
+from custody.client.left_out import leave_out, require_checks
 from custody.client.pinned_nodes import AttestedKeys, checked_without_pins
 from custody.client.request_signing import RequestSigning
 from custody.wire.answers import read_answer
@@ -231,15 +233,27 @@ class Connection:
             answer = self.send(call)
 
     def items(self, call: Call[Page[Item]]) -> Iterator[Item]:
+        require_checks(call, has_pins=self._attested is not None)
         following: Call[Page[Item]] | None = call
         while following is not None:
             page = self.send(following)
             for item in page.items:
                 require_filtered(item, following)
-                if self._attested is not None:
-                    self.run(self._attested.check(item))
+                if not self._is_attested(item, following):
+                    continue
                 yield item
             following = next_page(following, page)
+
+    def _is_attested(self, item: object, call: Call[Page[Item]]) -> bool:
+        """Check a list's item. If the pinned nodes do not attest it, report that or raise."""
+        if self._attested is None:
+            return True
+        try:
+            self.run(self._attested.check(item))
+        except NotAttested as error:
+            leave_out(item, error, call)
+            return False
+        return True
 
     def send(self, call: Call[Answer]) -> Answer:
         if call.pause:
@@ -290,15 +304,27 @@ class AsyncConnection:
             answer = await self.send(call)
 
     async def items(self, call: Call[Page[Item]]) -> AsyncIterator[Item]:
+        require_checks(call, has_pins=self._attested is not None)
         following: Call[Page[Item]] | None = call
         while following is not None:
             page = await self.send(following)
             for item in page.items:
                 require_filtered(item, following)
-                if self._attested is not None:
-                    await self.run(self._attested.check(item))
+                if not await self._is_attested(item, following):
+                    continue
                 yield item
             following = next_page(following, page)
+
+    async def _is_attested(self, item: object, call: Call[Page[Item]]) -> bool:
+        """Check a list's item. If the pinned nodes do not attest it, report that or raise."""
+        if self._attested is None:
+            return True
+        try:
+            await self.run(self._attested.check(item))
+        except NotAttested as error:
+            leave_out(item, error, call)
+            return False
+        return True
 
     async def send(self, call: Call[Answer]) -> Answer:
         if call.pause:

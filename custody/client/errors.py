@@ -1,6 +1,8 @@
 """Errors, in groups by what a caller can do about them."""
 
+from collections.abc import Callable
 from typing import TypeAlias
+from uuid import UUID
 
 from custody.wire.answers import Unknown
 from custody.wire.resources import Import, Key, KeyChange, Problem, Signature, Wallet
@@ -27,7 +29,14 @@ class NotAttested(CustodyError):
 
     Either the service, or its database, shows another key than the nodes hold; or nodes have
     changed, and you must pin the new ones first.
+    ``item_id``: in a list, the id under which the service lists the wallet or key; otherwise None.
     """
+
+    item_id: UUID | None = None
+
+
+OnNotAttested: TypeAlias = Callable[[NotAttested], None]
+"""What a list calls with each wallet or key that it leaves out."""
 
 
 class AuditNotVerified(CustodyError):

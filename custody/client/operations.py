@@ -20,7 +20,8 @@ from custody.client.calls import (
     post,
     wish,
 )
-from custody.client.errors import UnexpectedAnswer
+from custody.client.errors import OnNotAttested, UnexpectedAnswer
+from custody.client.left_out import telling
 from custody.client.unchanged import UNCHANGED, Unchanged, change_of, listed
 from custody.client.waiting import DEFAULT_WAIT, until_final
 from custody.wire.algorithms import AddressType, Curve, HashFunction, Network, Scheme, Store
@@ -131,14 +132,23 @@ def list_wallets(
     tags: Iterable[str] = (),
     owner: str | None = None,
     archived: bool | None = None,
+    on_not_attested: OnNotAttested | None = None,
 ) -> Call[Page[Wallet]]:
     """Iterate over the application's wallets, newest first; pages are read as needed.
 
     Each argument is a filter. ``tags``: wallets with all of these. ``name`` and ``address``:
     exactly this one. ``owner``: wallets whose key a node of this owner holds. ``archived``: only
     archived ones, or only the others; None for both.
+
+    With pinned nodes, each wallet is checked before you get it. At the first one that they do not
+    attest, the list ends with NotAttested, so that no program takes a part for the whole. With
+    ``on_not_attested`` the list continues: it leaves out each such wallet, and calls
+    on_not_attested(error) with the reason and the id (``error.item_id``), but without the address.
+    If that function raises, the list ends. Raises ValueError for an async function, and if no nodes
+    are pinned. Any other error ends the list, also UnexpectedAnswer for a wallet that the filters
+    exclude.
     """
-    return get(
+    call = get(
         "/v1/wallets",
         Page[Wallet],
         status=status,
@@ -152,6 +162,7 @@ def list_wallets(
         owner=owner,
         archived=None if archived is None else str(archived).lower(),
     )
+    return telling(call, on_not_attested)
 
 
 def add_wallet(
@@ -235,9 +246,10 @@ def list_keys(
     tags: Iterable[str] = (),
     owner: str | None = None,
     archived: bool | None = None,
+    on_not_attested: OnNotAttested | None = None,
 ) -> Call[Page[Key]]:
-    """Iterate over the application's keys, newest first; filters as for list_wallets."""
-    return get(
+    """Iterate over the application's keys, newest first; filters, checks as for list_wallets."""
+    call = get(
         "/v1/keys",
         Page[Key],
         status=status,
@@ -251,6 +263,7 @@ def list_keys(
         owner=owner,
         archived=None if archived is None else str(archived).lower(),
     )
+    return telling(call, on_not_attested)
 
 
 def update_key(

@@ -141,7 +141,9 @@ class AttestedKeys:
         if wallet.address is None:
             return
         require_asked_id(wallet, wish)
-        key = yield from get(f"/v1/keys/{wallet.key_id}", Key)
+        key = yield from get_if_there(f"/v1/keys/{wallet.key_id}", Key)
+        if key is None:
+            raise NotAttested(f"wallet {wallet.id}: the service does not have its key")
         require_as_asked(key, wish)
         told = (wallet.key_id, wallet.store, wallet.imported)
         is_its = wallet.signer_group in (None, key.signer_group)

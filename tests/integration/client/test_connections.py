@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ from custody.client import (
     Key,
     MissingScope,
     Network,
+    NotAttested,
     NotFound,
     Refused,
     UnexpectedAnswer,
@@ -29,6 +32,8 @@ from custody.client import (
 )
 from custody.client.calls import get, get_if_there
 from devstack.certificates import Certificates
+from tests.unit.client.test_pinned_nodes import KEY, OTHER_ADDRESS, WALLET
+from tests.unit.wire.test_attestations import OTHER_ID, PINNED
 
 EMPTY_PAGE: dict[str, object] = {"items": [], "next_cursor": None}
 NODE: dict[str, object] = {
@@ -181,6 +186,89 @@ async def test_an_item_that_a_filter_leaves_out_is_not_handed_out(server, certif
     async with AsyncCustody(url, "custody_secret", certificates.ca) as asynchronous:
         with pytest.raises(UnexpectedAnswer, match="asked for order-8, was given order-7"):
             await anext(asynchronous.list_signatures(key_id, external_id="order-8"))
+
+
+SWAPPED = WALLET.model_copy(update={"address": OTHER_ADDRESS})
+ATTESTED = KEY.model_copy(update={"external_id": WALLET.external_id})
+ORPHAN = WALLET.model_copy(update={"key_id": OTHER_ID})
+
+
+def pinning(url: str, certificates: Certificates) -> dict[str, Any]:
+    return {"url": url, "token": "custody_secret", "ca": certificates.ca, "pinned_nodes": PINNED}
+
+
+def list_a_wallet_behind_two_others(answers: Answers) -> None:
+    """Two pages: a wallet with another address, one whose key the service denies, a right one."""
+    first, orphan, right = (
+        json.loads(each.model_dump_json()) for each in (SWAPPED, ORPHAN, WALLET)
+    )
+    key = json.loads(ATTESTED.model_dump_json())
+    answers.add(200, {"items": [first], "next_cursor": "abc"})
+    answers.add(200, key)
+    answers.add(200, {"items": [orphan, right], "next_cursor": None})
+    answers.add(404, problem(404, "not_found"))
+    answers.add(200, key)
+
+
+async def test_a_list_continues_behind_what_is_not_attested(server, certificates):
+    url, answers = server
+    told: list[NotAttested] = []
+    list_a_wallet_behind_two_others(answers)
+    with Custody(**pinning(url, certificates)) as custody:
+        assert list(custody.list_wallets(on_not_attested=told.append)) == [WALLET]
+    list_a_wallet_behind_two_others(answers)
+    async with AsyncCustody(**pinning(url, certificates)) as asynchronous:
+        found = [each async for each in asynchronous.list_wallets(on_not_attested=told.append)]
+    assert found == [WALLET]
+    assert [each.item_id for each in told] == [SWAPPED.id, ORPHAN.id] * 2
+    assert "address" in str(told[0])
+    assert "does not have its key" in str(told[1])
+    assert OTHER_ADDRESS not in "".join(map(str, told))
+    assert not answers.queue
+
+
+async def test_a_list_ends_at_what_is_not_attested_unless_it_is_told_otherwise(
+    server, certificates
+):
+    url, answers = server
+    list_a_wallet_behind_two_others(answers)
+    with Custody(**pinning(url, certificates)) as custody, pytest.raises(NotAttested) as raised:
+        list(custody.list_wallets())
+    assert raised.value.item_id == SWAPPED.id
+    assert "on_not_attested" in raised.value.__notes__[0]
+    answers.queue.clear()
+    list_a_wallet_behind_two_others(answers)
+    async with AsyncCustody(**pinning(url, certificates)) as asynchronous:
+        with pytest.raises(NotAttested):
+            await anext(asynchronous.list_wallets())
+
+
+def test_a_list_ends_if_the_application_raises_when_it_is_told(server, certificates):
+    def stop(error: NotAttested) -> None:
+        raise LookupError(error.item_id)
+
+    list_a_wallet_behind_two_others(server[1])
+    with Custody(**pinning(server[0], certificates)) as custody, pytest.raises(LookupError):
+        list(custody.list_wallets(on_not_attested=stop))
+
+
+async def test_a_list_is_not_begun_if_nobody_could_be_told(server, certificates, custody):
+    """Without pins nothing is checked. A coroutine that nobody awaits tells nobody."""
+    told: list[NotAttested] = []
+    for listing in (custody.list_wallets, custody.list_keys, partial(custody.list_copies, KEY.id)):
+        with pytest.raises(ValueError, match="pin the nodes first"):
+            list(listing(on_not_attested=told.append))
+    async with AsyncCustody(server[0], "custody_secret", certificates.ca) as asynchronous:
+        with pytest.raises(ValueError, match="pin the nodes first"):
+            await anext(asynchronous.list_wallets(on_not_attested=told.append))
+
+    async def never_awaited(error: NotAttested) -> None:
+        told.append(error)
+
+    async with AsyncCustody(**pinning(server[0], certificates)) as asynchronous:
+        with pytest.raises(ValueError, match="plain function"):
+            asynchronous.list_wallets(on_not_attested=never_awaited)  # type: ignore[arg-type]
+    assert not server[1].seen
 
 
 def test_a_refusal_is_not_tried_again(server, custody):
