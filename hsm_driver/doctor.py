@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from custody.database.pool import Pool
 from custody.node.connections import open_database
@@ -88,24 +89,41 @@ async def _database(settings: DriverSettings, weak: WeakVersions) -> AsyncIterat
             async with open_hsm(settings, database, workers=1) as hsm:
                 await Vault(database, hsm).compare_master_keys()
                 strangers = await hsm.strangers()
-                over = await _import_keys_over(hsm, database)
+                import_keys = await _import_keys(hsm, database)
             yield Check(name, Status.OK, "check values agree")
             if retired := sorted(each.name for each in strangers if each.why == WHY_RETIRED):
                 yield _retired(retired)
-            if over:
-                yield _import_keys(over)
+            for check in import_keys:
+                yield check
     except OperatorError as error:
         yield failed(name, error)
 
 
-async def _import_keys_over(hsm: Hsm, database: Pool) -> list[str]:
-    """Return the imports that are over and have a key on a token. Raise Failed."""
-    imports, rows = HsmImports(hsm), ImportRows(database)
-    found = [await over_at(imports, rows, token) for token in imports.token_names]
-    return sorted(str(each) for over in found for each in over)
+async def _import_keys(hsm: Hsm, database: Pool) -> list[Check]:
+    """Return rows about the imports that have a key on a token: those that are over, and others'.
+
+    Raise Failed.
+    """
+    rows = ImportRows(database)
+    imports = HsmImports(hsm, await rows.owner())
+    over, others = set[UUID](), set[UUID]()
+    for token in imports.token_names:
+        over |= await over_at(imports, rows, token)
+        others.update(await imports.present_of_others(token))
+    checks = []
+    if over:
+        checks.append(_import_keys_over(sorted(map(str, over))))
+    if others:
+        # the other group's doctor knows whether they are over
+        said = (
+            f"{len(others)} on the token. If no other group uses the token, or its database is "
+            "gone: hsm-driver import-keys list --others, and delete --others"
+        )
+        checks.append(Check("import keys of other driver groups", Status.OK, said))
+    return checks
 
 
-def _import_keys(over: list[str]) -> Check:
+def _import_keys_over(over: list[str]) -> Check:
     return Check(
         "import keys",
         Status.WARN,

@@ -105,7 +105,8 @@ async def run_driver(settings: DriverSettings, on_stage: OnStage = lambda _: Non
             "hsm ready", capabilities={str(key): how.value for key, how in capabilities.items()}
         )
         copies = key_copies(settings, hsm, signer)
-        imports, import_rows = HsmImports(hsm), ImportRows(database)
+        import_rows = ImportRows(database)
+        imports = HsmImports(hsm, await import_rows.owner())
         sweep = ImportSweep(imports, import_rows)
         parts = [
             Part("process", only.problem),

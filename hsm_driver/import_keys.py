@@ -13,6 +13,7 @@ from custody.database.pool import Pool
 from custody.node.database_away import database_needed
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import RowChange
+from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import Algorithm, Curve, Protection, Scheme
 from custody.wire.imports import IMPORT_KEY_LIFETIME, Wrapping
 
@@ -23,6 +24,7 @@ MAX_OF_APPLICATION = 16
 MAX_UNSIGNED = MAX_LIVE - MAX_OF_APPLICATION
 """Import keys of all applications that sign nothing: the driver cannot tell them apart. An
 application that leaves its signature out takes nothing from those that sign."""
+OWNER_DIGITS = 16
 KEPT_HOURS = 24
 """Hours that a row outlives its import key, to say why the import cannot be used."""
 
@@ -88,6 +90,8 @@ _ALIVE = """
 _DEAD = """
     SELECT import_id FROM import_keys WHERE finished_at IS NOT NULL OR expires_at <= now()
 """
+
+_OWNER = "SELECT id FROM database_id"
 
 _PURGE = """
     DELETE FROM import_keys WHERE expires_at < now() - make_interval(hours => :hours)
@@ -227,6 +231,22 @@ class ImportRows:
     async def dead(self) -> set[UUID]:
         """Return the imports whose keys are used or have expired, and whose rows are kept yet."""
         return {row.import_id for row in await self._pool.rows(_DEAD)}
+
+    async def owner(self) -> str:
+        """Return the end of the labels of this driver group's import keys on tokens.
+
+        It is from the id of the group's database, which its backups keep: two groups can have one
+        name, at two control planes. 16 digits keep the label below 32 bytes, which tokens may
+        limit. Raise OperatorError if the row is lost.
+        """
+        row = await self._pool.row(_OWNER)
+        if row is None:
+            raise OperatorError(
+                "the table database_id of the driver's database has no row",
+                "Somebody has deleted it. Restore the database from its backup.",
+            )
+        owner: UUID = row.id
+        return owner.hex[:OWNER_DIGITS]
 
     async def purge(self) -> None:
         """Delete the rows of imports that ended long ago."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from custody.pkcs11.settings import HsmSettings
     from hsm_driver.settings import DriverSettings
 
+Others = Annotated[
+    bool,
+    typer.Option("--others", help="Import keys of other driver groups that use the token."),
+]
+
 DELETED = "DeleteImportKey"
 """The kind of the audit record of an import key that an operator destroys."""
 
@@ -28,12 +33,16 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     )
 
     @app.command("list")
-    def list_(context: typer.Context, as_json: Json = False) -> None:
-        """List the imports that have a key on a token of this driver."""
+    def list_(context: typer.Context, others: Others = False, as_json: Json = False) -> None:
+        """List the imports of this driver group that have a key on a token of this driver.
+
+        The group is told by the id of its database, which is in the label of the import key. Import
+        keys of earlier versions have no such id: each group lists them as its own.
+        """
         import asyncio
 
         with operator_errors():
-            found = asyncio.run(_on_each_token(_tokens(settings_of(context)), None))
+            found = asyncio.run(_list(settings_of(context), others=others))
         rows = [(token, str(each)) for token, ids in found.items() for each in ids]
         if as_json:
             print_json([{"token": token, "import_id": each} for token, each in rows])
@@ -44,11 +53,14 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
     def delete(
         context: typer.Context,
         import_id: Annotated[list[UUID] | None, typer.Argument(help="Ids of imports.")] = None,
-        every: Annotated[bool, typer.Option("--all", help="All import keys.")] = False,
+        every: Annotated[bool, typer.Option("--all", help="All of this driver group.")] = False,
+        others: Others = False,
     ) -> None:
         """Destroy import keys. An application that waits for one imports its key again.
 
-        The audit chain gets a record of each before it is destroyed.
+        The import keys of other driver groups on the token stay. With --others and their ids the
+        command destroys these: do so if the database of that group is gone. The audit chain gets a
+        record of each before it is destroyed.
         """
         import asyncio
 
@@ -58,13 +70,18 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
                     "which import keys?",
                     "Give ids that hsm-driver import-keys list shows, or --all.",
                 )
+            if others and every:
+                raise OperatorError(
+                    "--all is for import keys of this driver group",
+                    "Give ids that hsm-driver import-keys list --others shows.",
+                )
             wanted = set(import_id or ())
-            destroyed = asyncio.run(_delete(settings_of(context), wanted))
+            destroyed = asyncio.run(_delete(settings_of(context), wanted, others=others))
             out.print(f"destroyed the keys of {len(destroyed)} imports")
             if unknown := sorted(wanted - set(destroyed)):
                 raise OperatorError(
                     f"no token has the key of {', '.join(map(str, unknown))}",
-                    "See hsm-driver import-keys list.",
+                    "See hsm-driver import-keys list, and list --others for other driver groups.",
                 )
 
     return app
@@ -76,25 +93,37 @@ def _tokens(settings: DriverSettings) -> list[HsmSettings]:
     return [hsm_settings(settings, workers=1), *other_tokens(settings)]
 
 
-async def _delete(settings: DriverSettings, wanted: set[UUID]) -> list[UUID]:
+async def _list(settings: DriverSettings, *, others: bool) -> dict[str, list[UUID]]:
+    from custody.node.connections import open_database
+    from hsm_driver.import_keys import ImportRows
+
+    async with open_database(settings) as database:
+        owner = await ImportRows(database).owner()
+    return await _on_each_token(_tokens(settings), owner, None, others=others)
+
+
+async def _delete(settings: DriverSettings, wanted: set[UUID], *, others: bool) -> list[UUID]:
     """Destroy the import keys of these imports, or all if none is named. Return the imports."""
     from custody.node.connections import open_database
     from hsm_driver.import_keys import ImportRows
 
     tokens = _tokens(settings)
-    present = {each for ids in (await _on_each_token(tokens, None)).values() for each in ids}
-    chosen = sorted(present & wanted if wanted else present)
-    if not chosen:
-        return []
     async with open_database(settings) as database:
+        rows = ImportRows(database)
+        owner = await rows.owner()
+        found = await _on_each_token(tokens, owner, None, others=others)
+        present = {each for ids in found.values() for each in ids}
+        chosen = sorted(present & wanted if wanted else present)
+        if not chosen:
+            return []
         await _record(database, settings.node.id, chosen)
         # before the keys go: a driver's sweep destroys what a stopped command leaves of them
-        await ImportRows(database).finish(*chosen)
-        left = await _on_each_token(tokens, chosen)
+        await rows.finish(*chosen)
+        left = await _on_each_token(tokens, owner, chosen, others=others)
     if kept := sorted({each for ids in left.values() for each in ids} & set(chosen)):
         raise OperatorError(
             f"the token keeps the import keys {', '.join(map(str, kept))}",
-            "Delete the objects with the vendor's tool: the ends of their labels are -import.",
+            "Delete the objects with the vendor's tool: their labels have -import in them.",
         )
     return chosen
 
@@ -117,15 +146,15 @@ async def _record(database: Pool, node: str, import_ids: Sequence[UUID]) -> None
 
 
 async def _on_each_token(
-    tokens: list[HsmSettings], remove: list[UUID] | None
+    tokens: list[HsmSettings], owner: str, remove: list[UUID] | None, *, others: bool
 ) -> dict[str, list[UUID]]:
-    """Return the imports with a key, by token, after those to remove are destroyed."""
+    """Return the owner's or the others' imports with a key, by token, after ``remove`` are gone."""
     from custody.pkcs11.administration import administration
 
     found = {}
     for settings in tokens:
         async with administration(settings) as token:
-            ids = await token.import_keys(remove)
+            ids = await token.import_keys(owner, remove, others=others)
         if ids or remove is None:
             found[settings.token_label] = ids
     return found

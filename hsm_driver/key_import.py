@@ -143,6 +143,7 @@ class ImportKey:
         if imported.wrapped is None:
             raise Denied("malformed_request", "the request has no wrapped key")
         operation = TakeIn(
+            owner=self._imports.owner,
             import_id=stored.import_id,
             import_key=stored.import_key,
             wrapping=stored.wrapping,

@@ -43,6 +43,12 @@ wrapped_keys = Table(
     now("created_at"),
 )
 
+database_id = Table(  # one row, made with the table
+    "database_id",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+)
+
 import_keys = Table(  # one-time keys on tokens, to which applications encrypt private keys
     "import_keys",
     metadata,

@@ -83,11 +83,16 @@ class Administration:
         """Return how keys of each algorithm can be imported. Nothing is stored."""
         return await self._do(TryImport(capabilities=capabilities), ImportTried)
 
-    async def import_keys(self, remove: Sequence[UUID] | None = None) -> list[UUID]:
-        """Return the imports that have a key on the token, after those to ``remove`` are gone."""
-        operation: Operation = ListImportKeys()
+    async def import_keys(
+        self, owner: str, remove: Sequence[UUID] | None = None, *, others: bool = False
+    ) -> list[UUID]:
+        """Return the owner's imports that have a key on the token, after ``remove`` are gone.
+
+        With ``others`` those of all other owners.
+        """
+        operation: Operation = ListImportKeys(owner=owner, others=others)
         if remove is not None:
-            operation = RemoveImportKeys(import_ids=list(remove))
+            operation = RemoveImportKeys(owner=owner, others=others, import_ids=list(remove))
         return (await self._do(operation, ImportKeys)).import_ids
 
     async def extract(self, attempt: str) -> Extracted:

@@ -19,10 +19,14 @@ from custody.wire.algorithms import Algorithm
 
 
 class HsmImports:
-    """Makes, uses and removes import keys. Raises HsmFailure."""
+    """Makes, uses and removes import keys of one owner. Raises HsmFailure.
 
-    def __init__(self, hsm: Hsm) -> None:
+    ``owner``: the end of their labels. Other owners' import keys on the token are not touched.
+    """
+
+    def __init__(self, hsm: Hsm, owner: str) -> None:
         self._hsm = hsm
+        self.owner = owner
 
     @property
     def token_names(self) -> list[str]:
@@ -39,7 +43,7 @@ class HsmImports:
         names = self._hsm.token_names
         if not names:
             raise HsmUnavailable(f"the HSM cannot be used at present: {self._hsm.problem}")
-        operation = MakeImportKey(import_id=import_id, algorithm=algorithm)
+        operation = MakeImportKey(owner=self.owner, import_id=import_id, algorithm=algorithm)
         return names[0], await self._hsm.run_at(names[0], operation, ImportKeyMade)
 
     async def take_in(self, token: str, operation: ImportKey) -> WrappedKey:
@@ -55,9 +59,15 @@ class HsmImports:
 
     async def present(self, token: str) -> list[UUID]:
         """Return the imports that have a key on the token."""
-        return (await self._hsm.run_at(token, ListImportKeys(), ImportKeys)).import_ids
+        operation = ListImportKeys(owner=self.owner)
+        return (await self._hsm.run_at(token, operation, ImportKeys)).import_ids
+
+    async def present_of_others(self, token: str) -> list[UUID]:
+        """Return the imports of other owners that have a key on the token."""
+        operation = ListImportKeys(owner=self.owner, others=True)
+        return (await self._hsm.run_at(token, operation, ImportKeys)).import_ids
 
     async def remove(self, token: str, import_ids: Sequence[UUID]) -> list[UUID]:
         """Destroy the keys of imports. Return the imports that still have a key on the token."""
-        operation = RemoveImportKeys(import_ids=list(import_ids))
+        operation = RemoveImportKeys(owner=self.owner, import_ids=list(import_ids))
         return (await self._hsm.run_at(token, operation, ImportKeys)).import_ids

@@ -6,6 +6,8 @@ read-only, so a second session of the same login makes and destroys these object
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -29,12 +31,48 @@ from pkcs11 import Attribute, KeyType, ObjectClass, Session
 from pkcs11.exceptions import PKCS11Error
 
 LABEL_SUFFIX = "-import"
-"""Behind the label of the master keys: the label of our import keys."""
+"""Behind the label of the master keys: the beginning of the labels of import keys."""
 
 
-def label_of(master_key_label: str) -> str:
-    """Return the label of the import keys beside these master keys."""
-    return master_key_label + LABEL_SUFFIX
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one driver group's import keys. Other groups may use the same token.
+
+    ``own``: ends with the owner, which is the same for all drivers of the group.
+    ``old``: of earlier versions, which named no owner. Each group treats these as its own, as
+    earlier versions did: nothing on the token tells whose they are, and none may stay for good.
+    """
+
+    own: str
+    old: str
+
+    @classmethod
+    def of(cls, master_key_label: str, owner: str) -> "Labels":
+        """Return the labels of an owner's import keys beside these master keys."""
+        old = master_key_label + LABEL_SUFFIX
+        return cls(own=f"{old}-{owner}", old=old)
+
+    @property
+    def both(self) -> tuple[str, str]:
+        """Return the labels of all import keys that the group uses and destroys."""
+        return self.own, self.old
+
+    def others(self, session: Session) -> list[str]:
+        """Return the labels on the token of other owners' import keys.
+
+        Keys that do not say their label, as text, are left out.
+        """
+        with translated(Step.READ, "list the import keys"):
+            keys = list(session.get_objects(_PRIVATE_HALF))
+        labels = set[str]()
+        for key in keys:
+            try:
+                labels.add(key[Attribute.LABEL])
+            except UnicodeDecodeError:
+                continue  # not one of ours
+            except PKCS11Error as error:
+                _skip(Step.READ, error)
+        return sorted(each for each in labels - {self.own} if each.startswith(f"{self.old}-"))
 
 
 @contextmanager
@@ -75,10 +113,11 @@ def make(
             raise
 
 
-def find(session: Session, label: str, import_id: UUID, encoded: bytes) -> ImportPair:
+def find(session: Session, labels: Iterable[str], import_id: UUID, encoded: bytes) -> ImportPair:
     """Return the import key whose public half was stated. Raise ImportKeyMissing."""
     with translated(Step.READ, "find an import key"):
-        keys = list(session.get_objects(_private_halves(label, import_id)))
+        templates = [_private_halves(label, import_id) for label in labels]
+        keys = [key for template in templates for key in session.get_objects(template)]
     for key in keys:
         try:
             pair = ImportPair(key, public_half(key))
@@ -90,14 +129,15 @@ def find(session: Session, label: str, import_id: UUID, encoded: bytes) -> Impor
     raise ImportKeyMissing(f"this token has no import key for import {import_id}")
 
 
-def present(session: Session, label: str) -> list[UUID]:
-    """Return the imports that have a private half under our label on the token.
+def present(session: Session, labels: Iterable[str]) -> list[UUID]:
+    """Return the imports that have a private half under one of the labels on the token.
 
     Objects of other kinds, and objects that do not say their id, are left out: anybody who reaches
     the token can make public objects with our label, without the PIN.
     """
     with translated(Step.READ, "list the import keys"):
-        keys = list(session.get_objects(_private_halves(label)))
+        templates = [_private_halves(label) for label in labels]
+        keys = [key for template in templates for key in session.get_objects(template)]
     ids = set[bytes]()
     for key in keys:
         try:
@@ -107,13 +147,13 @@ def present(session: Session, label: str) -> list[UUID]:
     return [UUID(bytes=each) for each in sorted(ids) if len(each) == len(UUID(int=0).bytes)]
 
 
-def remove(session: Session, label: str, import_ids: Iterable[UUID]) -> None:
+def remove(session: Session, labels: Iterable[str], import_ids: Iterable[UUID]) -> None:
     """Destroy the import keys of these imports; one that is not there is no error.
 
     One that the token keeps stops nothing: the caller sees it in ``present``.
     """
     with writable(session) as second:
-        for import_id in import_ids:
+        for label, import_id in product(labels, import_ids):
             # the public half first: ``present`` lists the import while its private half is there
             for template in (_public_halves(label, import_id), _private_halves(label, import_id)):
                 with translated(Step.READ, "find an import key"):
@@ -136,15 +176,21 @@ def _skip(step: Step, error: PKCS11Error) -> None:
         raise SessionLost(f"cannot {step.value}: {name_of(error)}") from None
 
 
+_PRIVATE_HALF: dict[Attribute, Any] = {
+    Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+    Attribute.PRIVATE: True,
+    Attribute.KEY_TYPE: KeyType.RSA,
+}
+_PUBLIC_HALF: dict[Attribute, Any] = {
+    Attribute.CLASS: ObjectClass.PUBLIC_KEY,
+    Attribute.KEY_TYPE: KeyType.RSA,
+}
+
+
 def _private_halves(label: str, import_id: UUID | None = None) -> dict[Attribute, Any]:
-    private = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.PRIVATE: True}
-    return {**private, **_labelled(label, import_id)}
+    of_import = {} if import_id is None else {Attribute.ID: import_id.bytes}
+    return {**_PRIVATE_HALF, Attribute.LABEL: label, **of_import}
 
 
 def _public_halves(label: str, import_id: UUID) -> dict[Attribute, Any]:
-    return {Attribute.CLASS: ObjectClass.PUBLIC_KEY, **_labelled(label, import_id)}
-
-
-def _labelled(label: str, import_id: UUID | None) -> dict[Attribute, Any]:
-    of_import = {} if import_id is None else {Attribute.ID: import_id.bytes}
-    return {Attribute.KEY_TYPE: KeyType.RSA, Attribute.LABEL: label, **of_import}
+    return {**_PUBLIC_HALF, Attribute.LABEL: label, Attribute.ID: import_id.bytes}

@@ -33,7 +33,7 @@ class Importing:
 
     def __init__(self, session: Session, label: str, keys: SessionKeys | None) -> None:
         self._session = session
-        self._label = import_keys.label_of(label)
+        self._master_key_label = label
         self._keys = keys
 
     def do(self, operation: ImportOperation) -> ImportAnswer:
@@ -44,19 +44,24 @@ class Importing:
             case ImportKey():
                 return Generated(key=self._take_in(operation))
             case RemoveImportKeys():
-                import_keys.remove(self._session, self._label, operation.import_ids)
-                return self._present()
+                labels = self._labels(operation)
+                import_keys.remove(self._session, labels, operation.import_ids)
+                return self._present(labels)
             case ListImportKeys():
-                return self._present()
+                return self._present(self._labels(operation))
 
-    def _present(self) -> ImportKeys:
-        return ImportKeys(import_ids=import_keys.present(self._session, self._label))
+    def _labels(self, operation: ListImportKeys | RemoveImportKeys) -> Sequence[str]:
+        labels = import_keys.Labels.of(self._master_key_label, operation.owner)
+        return labels.others(self._session) if operation.others else labels.both
+
+    def _present(self, labels: Sequence[str]) -> ImportKeys:
+        return ImportKeys(import_ids=import_keys.present(self._session, labels))
 
     def _make(self, operation: MakeImportKey) -> ImportKeyMade:
         capability, master = self._proved().place_of(operation.algorithm)
         import_key, wrapping = import_keys.make(
             self._session,
-            self._label,
+            import_keys.Labels.of(self._master_key_label, operation.owner).own,
             operation.import_id,
             capability,
             partial(wrap_new_key, master, capability),
@@ -73,9 +78,8 @@ class Importing:
                 f"new keys of {algorithm} have protection {capability.protection} here, and the "
                 f"import is for {operation.protection}"
             )
-        pair = import_keys.find(
-            self._session, self._label, operation.import_id, operation.import_key
-        )
+        labels = import_keys.Labels.of(self._master_key_label, operation.owner).both
+        pair = import_keys.find(self._session, labels, operation.import_id, operation.import_key)
         announced = import_opening.AnnouncedKey(
             pair=pair,
             wrapping=operation.wrapping,

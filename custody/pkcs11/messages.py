@@ -281,9 +281,13 @@ class Rewrap(Message):
 
 
 class MakeImportKey(Message):
-    """Make the one-time key of an import on the token, for a key of the algorithm."""
+    """Make the one-time key of an import on the token, for a key of the algorithm.
+
+    ``owner``: the end of the label, by which driver groups on one token tell their import keys.
+    """
 
     kind: Literal["make_import_key"] = "make_import_key"
+    owner: str
     import_id: UUID
     algorithm: Algorithm
 
@@ -295,6 +299,7 @@ class ImportKey(Message):
     """
 
     kind: Literal["import_key"] = "import_key"
+    owner: str
     import_id: UUID
     import_key: bytes
     wrapping: Wrapping
@@ -305,15 +310,19 @@ class ImportKey(Message):
 
 
 class ListImportKeys(Message):
-    """The imports that have a key on the token."""
+    """The owner's imports that have a key on the token; with ``others`` those of other owners."""
 
     kind: Literal["list_import_keys"] = "list_import_keys"
+    owner: str
+    others: bool = False
 
 
 class RemoveImportKeys(Message):
-    """Destroy the keys of imports."""
+    """Destroy the keys of the owner's imports; with ``others`` of other owners' imports."""
 
     kind: Literal["remove_import_keys"] = "remove_import_keys"
+    owner: str
+    others: bool = False
     import_ids: list[UUID]
 
 

@@ -1,5 +1,7 @@
 """The hsm_driver tree, from empty, and against the models."""
 
+from uuid import UUID
+
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
@@ -22,6 +24,24 @@ def test_from_empty_to_what_the_models_say(empty_database: str) -> None:
 
 def test_migrating_again_changes_nothing(driver_database: str) -> None:
     migrate("hsm_driver", driver_database)
+
+
+def test_each_database_gets_an_id_of_its_own_and_keeps_it(
+    empty_database: str, driver_database: str
+):
+    migrate("hsm_driver", empty_database)
+    [first], [second] = ids_in(empty_database), ids_in(driver_database)
+    assert first != second
+    migrate("hsm_driver", empty_database)
+    assert ids_in(empty_database) == [first]
+
+
+def ids_in(url: str) -> list[UUID]:
+    engine = synchronous_engine(url)
+    with engine.connect() as connection:
+        ids: list[UUID] = [row.id for row in connection.execute(text("SELECT id FROM database_id"))]
+    engine.dispose()
+    return ids
 
 
 def test_a_backup_names_the_master_keys_that_are_needed_before_and_after_retirement_came(

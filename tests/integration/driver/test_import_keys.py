@@ -11,6 +11,7 @@ from custody.database.pool import Pool
 from custody.node.errors import Denied, Failed, Refused
 from custody.node.handlers import RowChange, Work
 from custody.pkcs11.wrapped_key import WrappedKey
+from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Curve, Protection, Scheme, Store
 from custody.wire.imports import ImportedKey, Wrapping
 from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
@@ -61,6 +62,16 @@ async def made(pool: Pool, rows: ImportRows, application: bytes | None = APPLICA
 def made_key(rows: ImportRows, import_id: UUID, expires_at: datetime) -> RowChange:
     wrapping, place = Wrapping.RSA_OAEP_AES_KWP_SHA1, Protection.HSM
     return rows.made(import_id, "custody", b"an RSA key", wrapping, place, expires_at)
+
+
+async def test_the_end_of_a_label_is_from_the_id_of_the_database(pool: Pool, rows: ImportRows):
+    owner = await rows.owner()
+    assert len(f"custody-import-{owner}") < 32  # tokens limit labels
+    [row] = await pool.rows("SELECT id FROM database_id")
+    assert row.id.hex.startswith(owner)
+    await pool.rows("DELETE FROM database_id RETURNING id")
+    with pytest.raises(OperatorError, match="has no row"):
+        await rows.owner()
 
 
 async def test_the_same_import_is_reserved_once_for_one_application(rows: ImportRows):

@@ -16,18 +16,21 @@ from tests.integration.pkcs11.test_restored_master_keys import config, pool
 __all__ = ["config", "pool"]
 
 
-async def make_import_keys(settings: DriverSettings, pool: Pool, number: int) -> list[UUID]:
+async def make_import_keys(
+    settings: DriverSettings, pool: Pool, number: int, owner: str | None = None
+) -> list[UUID]:
+    """Make import keys of this driver group, or of another owner."""
     ids = sorted(uuid4() for _ in range(number))
     async with open_hsm(settings, pool, workers=1) as hsm:
+        imports = HsmImports(hsm, owner or await ImportRows(pool).owner())
         for each in ids:
-            await HsmImports(hsm).make(each, ECDSA_SECP256K1)
+            await imports.make(each, ECDSA_SECP256K1)
     return ids
 
 
-async def listed(config: Path) -> list[UUID]:
-    return sorted(
-        UUID(each["import_id"]) for each in await done(config, "import-keys", "list", "--json")
-    )
+async def listed(config: Path, *options: str) -> list[UUID]:
+    found = await done(config, "import-keys", "list", "--json", *options)
+    return sorted(UUID(each["import_id"]) for each in found)
 
 
 async def records(pool: Pool) -> list[tuple[str, str]]:
@@ -88,3 +91,30 @@ async def test_without_a_database_for_the_record_no_import_key_is_destroyed(
     await pool.rows("ALTER TABLE audit RENAME TO no_audit")
     assert (await call(config, "import-keys", "delete", "--all")).exit_code != 0
     assert await listed(config) == ids
+
+
+async def test_import_keys_of_another_group_are_destroyed_only_by_their_ids(
+    config: Path, pool: Pool
+):
+    settings = await first_version(config, "--rewrappable")
+    own = await make_import_keys(settings, pool, 1)
+    others = await make_import_keys(settings, pool, 2, "fedcba9876543210")
+    assert await listed(config) == own
+    assert await listed(config, "--others") == others
+    checked = await done(config, "doctor", "--json", exit_code=1)  # without a control plane
+    rows = {each["name"]: each for each in checked}
+    said = rows["import keys of other driver groups"]
+    assert (said["status"], said["detail"][0]) == ("ok", "2")
+    said = rows["import keys"]  # that of this group has no row
+    assert said["status"] == "warn"
+    assert str(own[0]) in said["detail"]
+    assert not any(str(each) in said["detail"] for each in others)
+    first, second = map(str, others)
+    for refused in ((first,), ("--all", "--others"), ("--others",), ("--others", str(own[0]))):
+        assert (await call(config, "import-keys", "delete", *refused)).exit_code == 1
+    assert await listed(config, "--others") == others
+    await done(config, "import-keys", "delete", "--all")
+    assert (await listed(config), await listed(config, "--others")) == ([], others)
+    await done(config, "import-keys", "delete", "--others", second)
+    assert await listed(config, "--others") == [others[0]]
+    assert [import_id for _, import_id in await records(pool)] == [str(own[0]), second]

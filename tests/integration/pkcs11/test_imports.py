@@ -56,6 +56,8 @@ from tests.wrapped_imports import ORDER, pkcs8, wrapped
 SECRET = bytes([0, 0, 7]) + bytes(range(29))
 """With leading zeros."""
 NOBODYS = b"\x11" * 32
+OWNER = "0123456789abcdef"
+OWN_LABEL = f"custody-import-{OWNER}"
 
 
 def public_key(algorithm: Algorithm, secret: bytes) -> bytes:
@@ -82,6 +84,7 @@ class Import:
 
     async def take_in(self, content: bytes, announced: bytes, **changes: object) -> WrappedKey:
         operation = ImportKey(
+            owner=self.imports.owner,
             import_id=self.id,
             import_key=self.made.import_key,
             wrapping=self.made.wrapping,
@@ -93,8 +96,8 @@ class Import:
         return await self.imports.take_in(self.token, operation.model_copy(update=changes))
 
 
-async def prepared(hsm: Hsm, algorithm: Algorithm) -> Import:
-    imports, import_id = HsmImports(hsm), uuid4()
+async def prepared(hsm: Hsm, algorithm: Algorithm, owner: str = OWNER) -> Import:
+    imports, import_id = HsmImports(hsm, owner), uuid4()
     token, made = await imports.make(import_id, algorithm)
     return Import(imports, import_id, token, made, algorithm)
 
@@ -127,7 +130,7 @@ async def test_a_key_is_taken_in_signs_and_leaves_nothing_else(
 
 
 _ATTRIBUTES = """
-[key] = token.open(user_pin=pin).get_objects({Attribute.LABEL: "custody-import"})
+[key] = token.open(user_pin=pin).get_objects({Attribute.LABEL: OWN_LABEL})
 print(json.dumps({name: bool(key[Attribute[name]]) for name in NAMES}))
 """
 
@@ -136,10 +139,13 @@ print(json.dumps({name: bool(key[Attribute[name]]) for name in NAMES}))
 async def test_an_import_key_is_as_strong_as_the_token_allows(hsm: Hsm, tokens: Tokens):
     one = await prepared(hsm, ECDSA_SECP256R1)
     assert one.made.protection is Protection.HSM
-    assert "custody-import" in objects(tokens)
+    assert OWN_LABEL in objects(tokens)
     yes = ("PRIVATE", "SENSITIVE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL", "UNWRAP")
     no = ("EXTRACTABLE", "DECRYPT", "SIGN", "SIGN_RECOVER", "MODIFIABLE", "COPYABLE")
-    found = run(tokens, _ATTRIBUTES.replace("NAMES", repr((*yes, *no))))
+    found = run(
+        tokens,
+        _ATTRIBUTES.replace("NAMES", repr((*yes, *no))).replace("OWN_LABEL", repr(OWN_LABEL)),
+    )
     assert found == {**dict.fromkeys(yes, True), **dict.fromkeys(no, False)}
 
 
@@ -261,7 +267,7 @@ async def test_the_key_is_there_after_the_workers_were_replaced(settings: HsmSet
     with pytest.raises(HsmUnavailable):
         await one.take_in(content, announced)
     async with opened(settings) as hsm:
-        again = replace(one, imports=HsmImports(hsm))
+        again = replace(one, imports=HsmImports(hsm, OWNER))
         key = await again.take_in(content, announced)
         verified(key, digest(1), await hsm.sign(key, digest(1)))
         with pytest.raises(ImportKeyMissing, match="does not use the token"):
@@ -295,7 +301,7 @@ async def test_an_import_that_the_master_key_would_not_wrap_is_not_begun(
         faulty.returns("C_WrapKey", CKR.KEY_NOT_WRAPPABLE)
         with pytest.raises(KeyNotWrappable):
             await prepared(hsm, ECDSA_SECP256R1)
-        assert await HsmImports(hsm).present("custody") == []
+        assert await HsmImports(hsm, OWNER).present("custody") == []
 
 
 async def test_a_try_stores_nothing(settings: HsmSettings, tokens: Tokens):
@@ -313,7 +319,7 @@ _PUBLIC = """
 with token.open(rw=True) as session:  # without the PIN
     for more in PUBLIC_OBJECTS:
         session.create_object({
-            Attribute.TOKEN: True, Attribute.PRIVATE: False, Attribute.LABEL: "custody-import",
+            Attribute.TOKEN: True, Attribute.PRIVATE: False, Attribute.LABEL: OWN_LABEL,
             **more,
         })
 print("true")
@@ -329,7 +335,8 @@ async def test_public_objects_with_the_label_keep_no_import_key_alive(hsm: Hsm, 
     """Anybody who reaches a token of SoftHSM can make them."""
     one = await prepared(hsm, ECDSA_SECP256R1)
     workers = hsm.worker_process_ids
-    run(tokens, _PUBLIC.replace("PUBLIC_OBJECTS", _OBJECTS))
+    code = _PUBLIC.replace("PUBLIC_OBJECTS", _OBJECTS)
+    run(tokens, code.replace("OWN_LABEL", repr(OWN_LABEL)))
     assert await one.imports.present(one.token) == [one.id]
     key = await one.take_in(
         one.wrap(pkcs8(ECDSA_SECP256R1, SECRET)), public_key(ECDSA_SECP256R1, SECRET)
@@ -344,7 +351,7 @@ session = token.open(rw=True, user_pin=pin)
 number = lambda value: value.to_bytes(128)
 session.create_object({
     Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, Attribute.KEY_TYPE: KeyType.RSA,
-    Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.LABEL: "custody-import",
+    Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.LABEL: OWN_LABEL,
     Attribute.ID: bytes(16), Attribute.DESTROYABLE: False,
     Attribute.MODULUS: number(3233), Attribute.PUBLIC_EXPONENT: bytes([17]),
     Attribute.PRIVATE_EXPONENT: number(2753),
@@ -358,7 +365,7 @@ async def test_an_object_that_cannot_be_destroyed_protects_no_other_one(
 ):
     stays = UUID(int=0)
     one = await prepared(hsm, ECDSA_SECP256R1)
-    run(tokens, _STAYS)
+    run(tokens, _STAYS.replace("OWN_LABEL", repr(OWN_LABEL)))
     workers = hsm.worker_process_ids
     sweep = ImportSweep(one.imports, ImportRows(pool))
     assert sweep.problem() is None
@@ -382,7 +389,8 @@ async def pool(driver_database: str) -> AsyncIterator[Pool]:
 
 async def stored(pool: Pool, hsm: Hsm, token: str | None = None) -> tuple[Import, ImportKeyJobs]:
     """An import whose key is on a token, and the handler of its jobs."""
-    one, rows = await prepared(hsm, ECDSA_SECP256R1), ImportRows(pool)
+    rows = ImportRows(pool)
+    one = await prepared(hsm, ECDSA_SECP256R1, await rows.owner())
     expires_at = await rows.reserve(one.id, None, one.algorithm)
     made, place = one.made, token or one.token
     row = rows.made(one.id, place, made.import_key, made.wrapping, made.protection, expires_at)
@@ -420,7 +428,7 @@ async def test_a_bad_key_ends_the_import_and_its_import_key(hsm: Hsm, pool: Pool
         with pytest.raises(Denied) as caught:
             await handler.handle(each)
         assert caught.value.code == "import_used"
-    leftover = await prepared(hsm, ECDSA_SECP256R1)  # of a crash: it has no row
+    leftover = await prepared(hsm, ECDSA_SECP256R1, one.imports.owner)  # of a crash, with no row
     assert set(await one.imports.present(one.token)) == {one.id, leftover.id}
     await ImportSweep(one.imports, ImportRows(pool)).sweep()
     assert await one.imports.present(one.token) == []
