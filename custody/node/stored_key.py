@@ -10,7 +10,7 @@ from uuid import UUID
 from custody.node.errors import Failed, Refused
 from custody.wire.algorithms import Algorithm, Network
 from custody.wire.derivation import child_public_key
-from custody.wire.jobs import Job, JobKind, KeyReference
+from custody.wire.jobs import Job, JobKind, KeyHolders, KeyReference
 from custody.wire.tickets import Ticket
 
 NEED_NO_PUBLIC_KEY = frozenset({JobKind.ABANDON, JobKind.DISCARD})
@@ -18,15 +18,6 @@ NEED_NO_PUBLIC_KEY = frozenset({JobKind.ABANDON, JobKind.DISCARD})
 
 Comparison = tuple[str, object, object]
 """A fact's name, its value in the job, and the stored value."""
-
-
-@dataclass(frozen=True)
-class Holders:
-    """The signer group that holds a key: its name, its threshold, its signers by index."""
-
-    group: str
-    threshold: int
-    signers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ class StoredKey:
     network: Network | None
     public_key: bytes
     chain_code: bytes | None = None
-    holders: Holders | None = None
+    holders: KeyHolders | None = None
 
 
 def require_same_key(stored: StoredKey, job: Job, ticket: Ticket | None = None) -> None:
@@ -81,8 +72,7 @@ def _of_job(stored: StoredKey, job: Job) -> Iterator[Comparison]:
 
 def _of_ticket(stored: StoredKey, ticket: Ticket) -> Iterator[Comparison]:
     yield "key_id", ticket.key_id, stored.id
-    said = Holders(ticket.group, ticket.threshold, tuple(ticket.signers))
-    yield "group, threshold or signers", said, stored.holders
+    yield "group, threshold or signers", ticket.holders, stored.holders
 
 
 def _public_key(stored: StoredKey, key: KeyReference) -> bytes:

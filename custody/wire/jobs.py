@@ -163,7 +163,7 @@ ShareIndex = Annotated[int, Field(ge=1, le=MAX_SIGNERS)]
 
 
 class KeyHolders(Model):
-    """The signer group that is to hold a key: ``signers`` in order of their index."""
+    """The signer group that holds a key, or that is to hold it: ``signers`` by their index."""
 
     group: str
     threshold: Annotated[int, Field(ge=MIN_THRESHOLD, le=MAX_SIGNERS)]

@@ -157,7 +157,7 @@ class DealShares:
             public_key=stored.public_key,
             chain_code=stored.chain_code,
             imported=stored.is_imported,
-            dealt_by=_holders(stored),
+            dealt_by=stored.holders,
             verifying_shares=tuple(share.verifying_shares[i] for i in _indices(stored)),
             quorum=tuple(dealers),
             holders=holders,
@@ -179,7 +179,7 @@ def group_details(holders: KeyHolders) -> dict[str, str | None]:
 
 def require_old_group(stored: StoredShare, held_by: KeyHolders | None) -> None:
     """Raise Denied if the request says that another group holds the key."""
-    if held_by is not None and held_by != _holders(stored):
+    if held_by is not None and held_by != stored.holders:
         raise Denied(
             "request_mismatch",
             f"the request says that {held_by.group} holds the key: this signer's share is of "
@@ -209,10 +209,6 @@ def seal_to(statement: ImportKeyStatement, sub_share: bytes, info: bytes) -> byt
             transient=True,
             culprits=(statement.node,),
         ) from None
-
-
-def _holders(stored: StoredShare) -> KeyHolders:
-    return KeyHolders(group=stored.group, threshold=stored.threshold, signers=stored.signers)
 
 
 def _indices(stored: StoredShare) -> range:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from custody.node.stored_key import Holders, StoredKey
+from custody.node.stored_key import StoredKey
 from custody.wire.jobs import KeyReference
 from custody.wire.tickets import Ticket
 from mpc._native import Share, dealt_share
@@ -52,5 +52,5 @@ def dealt_key(
         network=key.network,
         public_key=public_key,
         chain_code=chain_code,
-        holders=Holders(ticket.group, ticket.threshold, tuple(ticket.signers)),
+        holders=ticket.holders,
     )

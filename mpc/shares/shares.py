@@ -15,10 +15,10 @@ from custody.database.pool import Pool
 from custody.node.database_away import database_needed
 from custody.node.errors import Failed
 from custody.node.handlers import RowChange
-from custody.node.stored_key import Holders, StoredKey, require_same_key
+from custody.node.stored_key import StoredKey, require_same_key
 from custody.runtime.cache import Cache
 from custody.wire.algorithms import Network
-from custody.wire.jobs import Job
+from custody.wire.jobs import Job, KeyHolders
 from custody.wire.statements import Confirmation, MadeFor
 from custody.wire.tickets import ALGORITHM, Protocol, Ticket
 from mpc._native import LocalMisuse, Share
@@ -220,8 +220,11 @@ class Shares:
     async def _sealed(self, facts: dict[str, Any], share: Share) -> dict[str, Any]:
         """Return the values of the share itself."""
         protocol = Protocol(facts["protocol"])
-        signers = tuple(facts["signers"].split(","))
-        holders = Holders(facts["group_name"], facts["threshold"], signers)
+        holders = KeyHolders(
+            group=facts["group_name"],
+            threshold=facts["threshold"],
+            signers=tuple(facts["signers"].split(",")),
+        )
         bound = associated_data(
             StoredKey(
                 id=facts["key_id"],
@@ -291,15 +294,16 @@ def stored_share(row: Any) -> StoredShare:
 
 
 def _stored_share(row: Any) -> StoredShare:
+    holders = KeyHolders(group=row.group_name, threshold=row.threshold, signers=tuple(row.signers))
     return StoredShare(
         key_id=row.key_id,
         ceremony=row.ceremony,
         state=ShareState(row.state),
         generation=row.generation,
         protocol=Protocol(row.protocol),
-        group=row.group_name,
-        threshold=row.threshold,
-        signers=tuple(row.signers),
+        group=holders.group,
+        threshold=holders.threshold,
+        signers=holders.signers,
         index=row.share_index,
         network=Network(row.network) if row.network else None,
         public_key=row.public_key,

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from custody.node.stored_key import Holders, StoredKey
+from custody.node.stored_key import StoredKey
 from custody.wire.algorithms import Network
 from custody.wire.framing import Domain, join, tagged
+from custody.wire.jobs import KeyHolders
 from custody.wire.outcomes import SetOfShares
 from custody.wire.statements import MadeFor
 from custody.wire.tickets import ALGORITHM, Protocol
@@ -72,9 +73,9 @@ class StoredShare:
     is_uncertain: bool = False
 
     @property
-    def holders(self) -> Holders:
+    def holders(self) -> KeyHolders:
         """Return the group that holds its root key."""
-        return Holders(self.group, self.threshold, self.signers)
+        return KeyHolders(group=self.group, threshold=self.threshold, signers=self.signers)
 
     @property
     def key(self) -> StoredKey:
@@ -172,7 +173,7 @@ class StoredShare:
 
 def associated_data(
     key: StoredKey,
-    holders: Holders,
+    holders: KeyHolders,
     *,
     protocol: Protocol,
     ceremony: UUID,

@@ -68,6 +68,20 @@ async def test_a_share_whose_row_is_damaged_is_named(damaged: Path, pool: Pool):
 
 
 @pytest.mark.parametrize(
+    "change", ["threshold = 9", "threshold = 1", "signers = array_append(signers, signers[1])"]
+)
+async def test_a_share_of_an_impossible_group_is_named(
+    config: Path, pool: Pool, shares: Shares, change: str
+):
+    await activate(pool, shares, new_key())
+    await pool.rows(f"UPDATE shares SET {change}")
+    done = await command(config, "shares", "verify", "--json")
+    assert done.exit_code == 1
+    (bad,) = json.loads(done.stdout)["bad"]
+    assert "the row of the share is damaged" in bad["what"]
+
+
+@pytest.mark.parametrize(
     ("table", "column", "words"),
     [
         ("shares", "created_at", ["shares", "list"]),

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from custody.node.errors import Failed, NotDone, Refused
-from custody.node.stored_key import Holders, StoredKey, require_same_key
+from custody.node.stored_key import StoredKey, require_same_key
 from custody.wire.algorithms import (
     ADDRESS_TYPE_ALGORITHM,
     ALGORITHMS,
@@ -16,7 +16,7 @@ from custody.wire.algorithms import (
     Network,
 )
 from custody.wire.derivation import child_public_key
-from custody.wire.jobs import JobKind, child_key_id
+from custody.wire.jobs import JobKind, KeyHolders, child_key_id
 from custody.wire.tickets import ALGORITHM, PROTOCOL, Ticket
 from tests.unit.node.requests import KEY, complete, job_around
 
@@ -82,7 +82,7 @@ def test_every_fact_that_is_told_otherwise_is_a_mismatch(changes):
 )
 def test_every_fact_that_a_ticket_tells_otherwise_is_a_bad_ticket(changes):
     signers = ("signer-1", "signer-2", "signer-3")
-    stored = replace(STORED, holders=Holders("treasury", 2, signers))
+    stored = replace(STORED, holders=KeyHolders(group="treasury", threshold=2, signers=signers))
     told = {"key_id": KEY.id, "group": "treasury", "threshold": 2, "signers": list(signers)}
     ticket = Ticket.model_construct(**(told | changes))
     job = job_around(complete()).model_copy(

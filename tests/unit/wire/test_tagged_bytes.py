@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from custody.control_plane.conductor.bans import _digest as ban_digest
 from custody.control_plane.conductor.planning.quorum import _turn
 from custody.control_plane.resources.external_ids import body_digest
-from custody.node.stored_key import Holders, StoredKey
+from custody.node.stored_key import StoredKey
 from custody.pkcs11 import host_signing
 from custody.pkcs11.messages import proof_value
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
 from custody.wire.framing import Domain, join, tagged, tagged_hash
 from custody.wire.import_sealing import SplitImport
-from custody.wire.jobs import MAX_DEPTH, child_key_id, wallet_id_of
+from custody.wire.jobs import MAX_DEPTH, KeyHolders, child_key_id, wallet_id_of
 from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
 from custody.wire.signed_bytes import SignedBytes, pre_authentication_encoding
@@ -54,7 +54,7 @@ def share_row(
 ) -> bytes:
     return associated_data(
         StoredKey(key_id, ECDSA_SECP256K1, network, public_key, chain_code),
-        Holders(group, threshold, tuple(signers)),
+        KeyHolders.model_construct(group=group, threshold=threshold, signers=tuple(signers)),
         protocol=protocol,
         ceremony=ceremony,
         generation=generation,
