@@ -8,9 +8,9 @@ from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.signed_requests import read_binding
 from custody.node.wanted import wanted_copy
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.dealings import Dealing
 from custody.wire.hybrid_keys import HybridPrivateKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.jobs import Endpoint
 from custody.wire.statements import MadeFor
 from custody.wire.tickets import ALGORITHM
@@ -133,18 +133,16 @@ def _constant(dealing: Dealing) -> bytes:
 def _sub_share(dealing: Dealing, admitted: Admitted, private_key: HybridPrivateKey) -> bytes:
     """Decrypt what a dealer has sealed to this signer. Raise Failed, naming the dealer."""
     ticket, me = admitted.ticket, admitted.quorum.me
-    split = SplitImport(
+    facts = DealingFacts(
         import_id=dealing.copy_id,
-        group=ticket.group,
-        threshold=ticket.threshold,
-        signers=ticket.signers,
+        holders=ticket.holders,
         algorithm=ALGORITHM[dealing.protocol],
         public_key=dealing.public_key,
         commitments=dealing.commitments,
         chain_code=dealing.chain_code,
     )
     try:
-        return private_key.open(dealing.sealed[me], split.sealed_for(me))
+        return private_key.open(dealing.sealed[me], facts.sealed_for(me))
     except ValueError:
         raise bad_dealing(
             f"the sub-share of {dealing.signer} for this signer does not open", dealing.signer

@@ -14,9 +14,9 @@ from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.stored_key import require_same_key
 from custody.node.wanted import wanted_copy
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.dealings import Dealing
 from custody.wire.hybrid_keys import HybridPublicKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.jobs import Job, KeyHolders
 from custody.wire.outcomes import DealtShares
@@ -132,11 +132,9 @@ class DealShares:
             )
         except LocalMisuse as error:
             raise Denied("malformed_job", f"these signers cannot deal together: {error}") from None
-        split = SplitImport(
+        facts = DealingFacts(
             import_id=job.request_id,
-            group=holders.group,
-            threshold=holders.threshold,
-            signers=holders.signers,
+            holders=holders,
             algorithm=job.key.algorithm,
             public_key=stored.public_key,
             commitments=dealt.commitments,
@@ -144,7 +142,7 @@ class DealShares:
         )
         sub_shares = dealt.sub_shares
         sealed = {
-            name: seal_to(import_keys[name], sub_shares[index], split.sealed_for(name))
+            name: seal_to(import_keys[name], sub_shares[index], facts.sealed_for(name))
             for index, name in enumerate(holders.signers, 1)
         }
         return Dealing(

@@ -7,7 +7,7 @@ from typing import ClassVar
 from custody.node.errors import Denied, Failed
 from custody.node.handlers import Handled, Work
 from custody.node.wanted import made_for, wanted_key
-from custody.wire.import_sealing import SplitImport
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.imports import ImportedKey
 from mpc._native import ProtocolAbort, Refresh, Share
 from mpc.ceremonies.admission import Admission
@@ -75,7 +75,7 @@ class ImportKey:
         sealed = (imported.sealed or {}).get(me)
         if sealed is None:
             raise _bad_dealing("there is no sub-share for this signer")
-        info = _split(imported, admitted, work).sealed_for(me)
+        info = _facts(imported, admitted, work).sealed_for(me)
         try:
             return private_key.open(sealed, info)
         except ValueError:
@@ -103,13 +103,11 @@ def _require_same_import(stored: StoredImportKey, admitted: Admitted, work: Work
             )
 
 
-def _split(imported: ImportedKey, admitted: Admitted, work: Work) -> SplitImport:
+def _facts(imported: ImportedKey, admitted: Admitted, work: Work) -> DealingFacts:
     ticket = admitted.ticket
-    return SplitImport(
+    return DealingFacts(
         import_id=imported.import_id,
-        group=ticket.group,
-        threshold=ticket.threshold,
-        signers=ticket.signers,
+        holders=ticket.holders,
         algorithm=work.job.key.algorithm,
         public_key=imported.public_key,
         commitments=imported.commitments or (),

@@ -8,8 +8,9 @@ from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.sealing import seal, wrap
 from custody.client.importing.splitting import split
 from custody.wire.algorithms import ECDSA_SECP256K1, Algorithm, Protection, Store
-from custody.wire.import_sealing import SplitImport
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.imports import CHAIN_CODE_SIZE, ImportedKey, ImportKeyStatement
+from custody.wire.jobs import KeyHolders
 
 
 def seal_key(key: PrivateKey, statements: Sequence[ImportKeyStatement]) -> ImportedKey:
@@ -58,11 +59,11 @@ def _sealed_to_signers(key: PrivateKey, statements: Sequence[ImportKeyStatement]
     if chain_code is None and key.algorithm == ECDSA_SECP256K1:
         chain_code = secrets.token_bytes(CHAIN_CODE_SIZE)
     dealing = split(key, first.threshold, len(first.signers))
-    facts = SplitImport(
+    facts = DealingFacts(
         import_id=first.import_id,
-        group=first.group,
-        threshold=first.threshold,
-        signers=first.signers,
+        holders=KeyHolders(
+            group=first.group, threshold=first.threshold, signers=tuple(first.signers)
+        ),
         algorithm=key.algorithm,
         public_key=key.public_key,
         commitments=dealing.commitments,

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from custody.client.importing.pkcs8 import encode_pkcs8
 from custody.client.importing.private_key import PrivateKey
 from custody.client.importing.splitting import Dealing
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.hybrid_keys import HybridPublicKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import Wrapping
 
 AES_KEY_SIZE = 32
@@ -46,32 +46,33 @@ def wrap(key: PrivateKey, wrapping: Wrapping, import_key: bytes) -> bytes:
 
 
 def seal(
-    dealing: Dealing, facts: SplitImport, import_keys: Mapping[str, bytes]
+    dealing: Dealing, facts: DealingFacts, import_keys: Mapping[str, bytes]
 ) -> dict[str, bytes]:
     """Seal each sub-share to the import key of its signer, by name (custody/wire/hybrid_keys.py).
 
-    ``facts.signers`` are in order of their index. Raises ValueError if the facts contradict the
-    dealing, if an import key is missing or not needed, and for one that nothing can be sealed to.
+    Raises ValueError if the facts contradict the dealing, if an import key is missing or not
+    needed, and for one that nothing can be sealed to.
     """
     _require_facts_of(dealing, facts)
-    if set(import_keys) != set(facts.signers):
+    signers = facts.holders.signers
+    if set(import_keys) != set(signers):
         raise ValueError("each signer, and nobody else, must have an import key")
     return {
         signer: HybridPublicKey(import_keys[signer]).seal(sub_share, facts.sealed_for(signer))
-        for signer, sub_share in zip(facts.signers, dealing.sub_shares, strict=True)
+        for signer, sub_share in zip(signers, dealing.sub_shares, strict=True)
     }
 
 
-def _require_facts_of(dealing: Dealing, facts: SplitImport) -> None:
+def _require_facts_of(dealing: Dealing, facts: DealingFacts) -> None:
     if tuple(facts.commitments) != dealing.commitments:
         raise ValueError("the commitments are those of another dealing")
     # A Schnorr key is the x-coordinate of its point.
     if dealing.commitments[0][-len(facts.public_key) :] != facts.public_key:
         raise ValueError("the dealing is of another public key")
-    if facts.threshold != len(dealing.commitments):
+    if facts.holders.threshold != len(dealing.commitments):
         raise ValueError(f"the threshold of the dealing is {len(dealing.commitments)}")
-    signers, sub_shares = len(set(facts.signers)), len(dealing.sub_shares)
-    if not signers == sub_shares == len(facts.signers):
+    signers, sub_shares = len(facts.holders.signers), len(dealing.sub_shares)
+    if signers != sub_shares:
         raise ValueError(f"there are {sub_shares} sub-shares for {signers} signers")
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 from custody.wire.algorithms import ECDSA_SECP256K1, SCHNORR_SECP256K1
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.hybrid_keys import HybridPublicKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportedKey, ImportKeyStatement
 from custody.wire.outcomes import Outcome, PreparedImport
 from custody.wire.tickets import protocol_of
 from tests.integration.ceremonies import orders
-from tests.integration.ceremonies.orders import SIGNER_GROUP, Key
+from tests.integration.ceremonies.orders import Key, holders_of
 from tests.integration.ceremonies.parties import Parties
 from tests.unit.mpc.native import feldman
 
@@ -55,17 +55,15 @@ class Application:
         )
 
     def seal(self, signer: str, import_id: UUID, import_key: bytes) -> bytes:
-        split = SplitImport(
+        facts = DealingFacts(
             import_id=import_id,
-            group=SIGNER_GROUP,
-            threshold=self.key.threshold,
-            signers=self.key.signers,
+            holders=holders_of(self.key),
             algorithm=self.key.algorithm,
             public_key=self.public_key,
             commitments=self.commitments,
             chain_code=self.sealed_chain_code,
         )
-        return HybridPublicKey(import_key).seal(self.sub_shares[signer], split.sealed_for(signer))
+        return HybridPublicKey(import_key).seal(self.sub_shares[signer], facts.sealed_for(signer))
 
 
 async def import_keys(parties: Parties, key: Key) -> dict[str, ImportKeyStatement]:

@@ -15,9 +15,9 @@ from custody.wire.algorithms import (
     Algorithm,
     Network,
 )
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.dealings import Dealing
 from custody.wire.hybrid_keys import HybridPublicKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportKeyStatement
 from custody.wire.outcomes import Outcome, OutcomeStatus
 from custody.wire.signed_bytes import (
@@ -198,18 +198,16 @@ Lie = Callable[[Parties, Dealing, dict[str, ImportKeyStatement]], dict[str, Any]
 def another_sub_share(
     parties: Parties, said: Dealing, keys: dict[str, ImportKeyStatement]
 ) -> dict[str, Any]:
-    split = SplitImport(
+    facts = DealingFacts(
         import_id=said.copy_id,
-        group=said.holders.group,
-        threshold=said.holders.threshold,
-        signers=said.holders.signers,
+        holders=said.holders,
         algorithm=EDDSA_ED25519,
         public_key=said.public_key,
         commitments=said.commitments,
         chain_code=said.chain_code,
     )
     sealed = HybridPublicKey(keys[FOUR].import_key).seal(
-        (5).to_bytes(32, "big"), split.sealed_for(FOUR)
+        (5).to_bytes(32, "big"), facts.sealed_for(FOUR)
     )
     return {"sealed": {**said.sealed, FOUR: sealed}}
 

@@ -21,8 +21,8 @@ from custody.pkcs11 import host_signing
 from custody.pkcs11.messages import proof_value
 from custody.wire.algorithms import ALGORITHMS, ECDSA_SECP256K1, Network, Store
 from custody.wire.audit import chain_hash
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.framing import Domain, join, tagged, tagged_hash
-from custody.wire.import_sealing import SplitImport
 from custody.wire.jobs import MAX_DEPTH, KeyHolders, child_key_id, wallet_id_of
 from custody.wire.possession import possession_digest
 from custody.wire.requests import CreateKey, CreateWallet, DeriveKey
@@ -64,8 +64,11 @@ def share_row(
     )
 
 
-def import_seal(signer: str, *facts: Any) -> bytes:
-    return SplitImport(*facts).sealed_for(signer)
+def import_seal(
+    signer: str, import_id: UUID, group: str, threshold: int, signers: tuple[str, ...], *facts: Any
+) -> bytes:
+    holders = KeyHolders.model_construct(group=group, threshold=threshold, signers=signers)
+    return DealingFacts(import_id, holders, *facts).sealed_for(signer)
 
 
 ids = st.sampled_from([UUID(int=number) for number in range(4)])

@@ -26,10 +26,11 @@ from custody.wire.algorithms import (
     Protection,
     Store,
 )
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.derivation import child_public_key
 from custody.wire.hybrid_keys import HybridPrivateKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import ImportedKey, ImportKeyStatement, Wrapping
+from custody.wire.jobs import KeyHolders
 
 SIGNERS = ["signer-1", "signer-2", "signer-3"]
 KEYS = {signer: HybridPrivateKey.generate() for signer in SIGNERS}
@@ -80,11 +81,9 @@ def open_all(imported: ImportedKey, algorithm: Algorithm) -> None:
     """Each signer opens its sub-share with what the request says, and checks it."""
     assert imported.commitments is not None
     assert imported.sealed is not None
-    facts = SplitImport(
+    facts = DealingFacts(
         import_id=imported.import_id,
-        group="two-of-three",
-        threshold=2,
-        signers=SIGNERS,
+        holders=KeyHolders(group="two-of-three", threshold=2, signers=SIGNERS),
         algorithm=algorithm,
         public_key=imported.public_key,
         commitments=imported.commitments,

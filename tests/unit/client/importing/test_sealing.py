@@ -1,6 +1,7 @@
 """Sealing of an imported key: only the holder of the import key opens it, in the right place."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,9 +26,10 @@ from custody.wire.algorithms import (
     SCHNORR_SECP256K1,
     Curve,
 )
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.hybrid_keys import HybridPrivateKey
-from custody.wire.import_sealing import SplitImport
 from custody.wire.imports import MAX_SEALED, Wrapping
+from custody.wire.jobs import KeyHolders
 
 HASHES = {
     Wrapping.RSA_OAEP_AES_KWP_SHA1: SHA1,
@@ -38,16 +40,18 @@ KEY = PrivateKey(ECDSA_SECP256K1, (7).to_bytes(32))
 IMPORT_KEYS = {signer: HybridPrivateKey.generate() for signer in SIGNERS}
 PUBLIC = {signer: key.public_key for signer, key in IMPORT_KEYS.items()}
 SHARING = split(KEY, 2, 3)
-FACTS = SplitImport(
+FACTS = DealingFacts(
     import_id=UUID(int=7),
-    group="two-of-three",
-    threshold=2,
-    signers=SIGNERS,
+    holders=KeyHolders(group="two-of-three", threshold=2, signers=SIGNERS),
     algorithm=ECDSA_SECP256K1,
     public_key=KEY.public_key,
     commitments=SHARING.commitments,
     chain_code=bytes(32),
 )
+
+
+def holders(**changes: Any) -> KeyHolders:
+    return FACTS.holders.model_copy(update=changes)
 
 
 def spki(private_key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
@@ -165,15 +169,14 @@ def test_facts_of_another_dealing_are_refused():
     ("change", "words"),
     [
         ({"public_key": PrivateKey(ECDSA_SECP256K1, (8).to_bytes(32)).public_key}, "public key"),
-        ({"threshold": 3}, "threshold"),
-        ({"signers": SIGNERS[:2]}, "3 sub-shares for 2 signers"),
-        ({"signers": (*SIGNERS, "signer-4")}, "3 sub-shares for 4 signers"),
-        ({"signers": ("signer-1", "signer-1", "signer-2")}, "3 sub-shares for 2 signers"),
+        ({"holders": holders(threshold=3)}, "threshold"),
+        ({"holders": holders(signers=SIGNERS[:2])}, "3 sub-shares for 2 signers"),
+        ({"holders": holders(signers=(*SIGNERS, "signer-4"))}, "3 sub-shares for 4 signers"),
     ],
 )
 def test_facts_that_contradict_the_dealing_are_refused(change, words):
     facts = replace(FACTS, **change)
-    keys = dict.fromkeys(facts.signers, PUBLIC["signer-1"])
+    keys = dict.fromkeys(facts.holders.signers, PUBLIC["signer-1"])
     with pytest.raises(ValueError, match=words):
         seal(SHARING, facts, keys)
 

@@ -1,4 +1,4 @@
-"""The info under which a sub-share is sealed: one signer's, and of one import alone."""
+"""The info under which a sub-share is sealed: one signer's, and of one dealing alone."""
 
 import hashlib
 from dataclasses import replace
@@ -8,25 +8,32 @@ from uuid import UUID
 import pytest
 
 from custody.wire.algorithms import ECDSA_SECP256K1, SCHNORR_SECP256K1
+from custody.wire.dealing_facts import DealingFacts
 from custody.wire.hybrid_keys import HybridPrivateKey, HybridPublicKey
-from custody.wire.import_sealing import SplitImport
+from custody.wire.jobs import KeyHolders
 
-FACTS = SplitImport(
+FACTS = DealingFacts(
     import_id=UUID(int=7),
-    group="two-of-three",
-    threshold=2,
-    signers=("signer-1", "signer-2", "signer-3"),
+    holders=KeyHolders(
+        group="two-of-three", threshold=2, signers=("signer-1", "signer-2", "signer-3")
+    ),
     algorithm=ECDSA_SECP256K1,
     public_key=b"\x02" + bytes(32),
     commitments=(b"\x02" + bytes(32), b"\x03" + bytes(32)),
     chain_code=bytes(32),
 )
+
+
+def holders(**changes: Any) -> KeyHolders:
+    return FACTS.holders.model_copy(update=changes)
+
+
 OTHERS: list[dict[str, Any]] = [
     {"import_id": UUID(int=8)},
-    {"group": "two-of-four"},
-    {"threshold": 3},
-    {"signers": ("signer-1", "signer-3", "signer-2")},
-    {"signers": ("signer-1", "signer-2")},
+    {"holders": holders(group="two-of-four")},
+    {"holders": holders(threshold=3)},
+    {"holders": holders(signers=("signer-1", "signer-3", "signer-2"))},
+    {"holders": holders(signers=("signer-1", "signer-2"))},
     {"algorithm": SCHNORR_SECP256K1},
     {"public_key": b"\x03" + bytes(32)},
     {"commitments": FACTS.commitments[::-1]},
@@ -35,7 +42,7 @@ OTHERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("changed", OTHERS, ids=[str(next(iter(each))) for each in OTHERS])
+@pytest.mark.parametrize("changed", OTHERS, ids=str)
 def test_a_sub_share_opens_beside_the_facts_that_it_was_sealed_with_alone(changed):
     key = HybridPrivateKey.generate()
     sealed = HybridPublicKey(key.public_key).seal(b"share", FACTS.sealed_for("signer-1"))
@@ -45,7 +52,7 @@ def test_a_sub_share_opens_beside_the_facts_that_it_was_sealed_with_alone(change
 
 
 def test_each_signer_has_its_own():
-    assert len({FACTS.sealed_for(signer) for signer in FACTS.signers}) == 3
+    assert len({FACTS.sealed_for(signer) for signer in FACTS.holders.signers}) == 3
 
 
 def test_a_stranger_has_none():
