@@ -118,6 +118,26 @@ async def test_the_async_client_does_not_hand_it_out_either(stack, pins):
             _ = [each async for each in custody.list_wallets(external_id="swapped-too")]
 
 
+async def test_a_swapped_wallet_hides_no_other_from_a_list(stack, pins, pinning):
+    older, swapped, newer = (
+        pinning.create_wallet(Network.ETHEREUM, tags=["hides-none"]) for _ in range(3)
+    )
+    swap(stack, swapped)
+    with pytest.raises(NotAttested):
+        list(pinning.list_wallets(tags=["hides-none"]))
+    told: list[NotAttested] = []
+    found = list(pinning.list_wallets(tags=["hides-none"], on_not_attested=told.append))
+    keys = {key.id for key in pinning.list_keys(on_not_attested=told.append)}
+    assert {older.key_id, newer.key_id} <= keys
+    assert swapped.key_id not in keys
+    url = stack.control_planes[1].url
+    async with AsyncCustody(url, stack.api_token, stack.ca, pinned_nodes=pins) as custody:
+        wallets = custody.list_wallets(tags=["hides-none"], on_not_attested=told.append)
+        assert [each async for each in wallets] == found == [newer, older]
+    left_out = [each.item_id for each in told]
+    assert (left_out.count(swapped.id), left_out.count(swapped.key_id)) == (2, 1)
+
+
 def test_a_swapped_attestation_does_not_help(stack, pinning):
     wallet, other = (pinning.create_wallet(Network.ETHEREUM) for _ in range(2))
     with psycopg.connect(stack.databases.control_plane, autocommit=True) as connection:
