@@ -47,7 +47,11 @@ from tests.faults.mpc.conftest import (
 from tests.faults.mpc.killing_signer import COMMIT, EXCHANGES
 from tests.importing import import_bare_key, sealed
 
-AlgorithmOf = {"EdDSA": (Scheme.EDDSA, Curve.ED25519), "ECDSA": (Scheme.ECDSA, Curve.SECP256K1)}
+AlgorithmOf = {
+    "ECDSA": (Scheme.ECDSA, Curve.SECP256K1),
+    "EdDSA": (Scheme.EDDSA, Curve.ED25519),
+    "Schnorr": (Scheme.SCHNORR, Curve.SECP256K1),
+}
 Points = list[tuple[str, str]]
 TAKE_INTO_USE = [
     ("ProveKey", "handled"),
@@ -126,13 +130,24 @@ def test_a_key_is_made_wherever_a_signer_is_killed(stack: Stack, custody, victim
     assert custody.sign_message(done.id, "alive", wait=SECONDS).status is SignatureStatus.SIGNED
 
 
+ORDERS_OF_COPY = [(kind, at) for kind in ("PrepareImport", "DealShares") for at in COMMIT]
+DEATHS_IN_COPY = {
+    "EdDSA": [*ORDERS_OF_COPY, *points("CopyKey"), *TAKE_INTO_USE],
+    "Schnorr": [("DealShares", "handled"), *points("CopyKey", ("seal 1", "seal 3"))],
+}
+"""FROST copies both in the same way: Taproot's deaths are those around its own arithmetic."""
+
+
 @pytest.mark.timeout(300)
-def test_a_key_is_copied_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
+@pytest.mark.parametrize("scheme", DEATHS_IN_COPY)
+def test_a_key_is_copied_wherever_a_signer_is_killed(
+    stack: Stack, custody: Custody, victim, tmp_path, scheme: str
+):
     """The victim is in both groups, and all old signers are needed."""
     for group in ("all-three", "all-three-again"):  # the threshold is not below the key's
         custody.create_signer_group(group, SIGNERS, 3)
     key = custody.create_key(
-        Scheme.EDDSA, Curve.ED25519, Store.MPC, signer_group="all-three", wait=SECONDS
+        *AlgorithmOf[scheme], Store.MPC, signer_group="all-three", wait=SECONDS
     )
     made: list[UUID] = []
 
@@ -143,23 +158,29 @@ def test_a_key_is_copied_wherever_a_signer_is_killed(stack: Stack, custody, vict
             assert asked.status_code == 201, asked.text
             made.append(UUID(asked.json()["id"]))
 
-    orders = [(kind, at) for kind in ("PrepareImport", "DealShares") for at in COMMIT]
-    deaths = orders + points("CopyKey") + TAKE_INTO_USE
     die_at_each(
-        victim, tmp_path, deaths, begin, lambda: never_active_too_soon(stack, custody, made[0])
+        victim,
+        tmp_path,
+        DEATHS_IN_COPY[scheme],
+        begin,
+        lambda: never_active_too_soon(stack, custody, made[0]),
     )
     copy = custody.get_key(made[0], wait=SECONDS)
     assert (copy.status, copy.public_key) == (KeyStatus.ACTIVE, key.public_key)
     assert is_active_everywhere(stack, copy.id)
     nothing_is_left_over(stack, copy.id)
     for each in (copy, key):
-        signed = custody.sign_message(each.id, "alive", wait=SECONDS)
+        signed = (
+            custody.sign_hash(each.id, bytes(32), wait=SECONDS)
+            if scheme == "Schnorr"
+            else custody.sign_message(each.id, "alive", wait=SECONDS)
+        )
         assert signed.status is SignatureStatus.SIGNED
 
 
 @pytest.mark.timeout(300)
 def test_a_key_is_imported_wherever_a_signer_is_killed(stack: Stack, custody, victim, tmp_path):
-    """The key is of Taproot's Schnorr, the copy above of EdDSA: FROST makes both."""
+    """The key is of Taproot's Schnorr, the new key above of EdDSA: FROST makes both."""
     private_key = PrivateKey(SCHNORR_SECP256K1, bytes(range(32)))
     made: list[UUID] = []
 
