@@ -17,6 +17,7 @@ from custody.control_plane.reconcile.holdings import (
     open_held,
     require_not_in_use,
 )
+from custody.control_plane.reconcile.proofs import ShareSets, is_proof_for
 from custody.control_plane.settings import GroupsSection
 from custody.control_plane.tables import JobState
 from custody.wire.algorithms import Store
@@ -55,6 +56,7 @@ class NodeState:
     fault: str | None = None
     certificates_from: datetime | None = None
     keys: set[UUID] = field(default_factory=set)
+    share_sets: ShareSets = field(default_factory=ShareSets)
     taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -90,7 +92,7 @@ class Collector:
         self.contradicting: dict[UUID, Recorded] = {}
         """Final outcomes of requests that have another final outcome in the database."""
         self.unknown: dict[UUID, Recorded] = {}
-        """Signatures of requests that the database does not know."""
+        """Signatures of requests that the database does not know, without proofs of share sets."""
         self.archived: dict[Place, dict[str, datetime]] = {}
         """When requests have archived keys, by place, then by node."""
         self.stopped_by_operators: dict[Place, set[str]] = {}
@@ -178,6 +180,7 @@ class Collector:
     def _begin(self, state: NodeState) -> None:
         state.next_page, state.held_back, state.states_archived = 0, 0, False
         state.keys.clear()
+        state.share_sets = ShareSets()
         for by_node in self.different.values():
             by_node.pop(state.id, None)
         for holdings in self.not_in_use.values():
@@ -203,6 +206,8 @@ class Collector:
         rows = await self._database.rows(queries.KEYS, {"ids": list(ids)})
         known = {row.id: row for row in rows}
         state.keys.update(ids)
+        facts = known | {each.key_id: each.attested for each in held}
+        state.share_sets.note(page.keys, facts, self.question.outcomes_since)
         for share in not_in_use:
             if share.key_id not in known:
                 self.not_in_use.setdefault(share.key_id, {})[state.id] = share.holding
@@ -214,14 +219,19 @@ class Collector:
     async def _take_outcomes(self, state: NodeState, said: Sequence[RecordedOutcome]) -> None:
         if not said:
             return
-        rows = await self._database.rows(queries.JOBS, {"ids": [each.job_id for each in said]})
-        known = {row.id: row for row in rows}
+        ids = {"ids": [each.job_id for each in said]}
+        known = {row.id: row for row in await self._database.rows(queries.JOBS, ids)}
+        proofs = {row.job_id: row for row in await self._database.rows(queries.PROOFS, ids)}
         for each in said:
             outcome = _parsed(each)
             recorded = Recorded(each.job_id, state.id, each.outcome)
             row = known.get(each.job_id)
             if row is None:
-                if _is_signature(outcome):
+                made, wanted = _signature_of(outcome), proofs.get(each.job_id)
+                if made and not (
+                    (wanted is not None and is_proof_for(wanted.payload, made))
+                    or state.share_sets.is_proof(made, each.committed_at)
+                ):
                     self._list(self.unknown, recorded)
             elif row.node_group == state.group:
                 self._compare(state, row, recorded, outcome)
@@ -239,7 +249,7 @@ class Collector:
 
     def _compare(self, state: NodeState, row: AnyRow, recorded: Recorded, outcome: Outcome) -> None:
         # one signer's DENIED is not the end of a request, and only Sign has its request's id
-        if state.store is Store.MPC and not (row.kind == JobKind.SIGN and _is_signature(outcome)):
+        if state.store is Store.MPC and not (row.kind == JobKind.SIGN and _signature_of(outcome)):
             return
         if not row.is_final:
             self.to_return.setdefault(recorded.job_id, recorded)
@@ -315,8 +325,9 @@ def _parsed(said: RecordedOutcome) -> Outcome:
     return outcome
 
 
-def _is_signature(outcome: Outcome) -> bool:
-    return outcome.status is OutcomeStatus.DONE and isinstance(outcome.result, MadeSignature)
+def _signature_of(outcome: Outcome) -> MadeSignature | None:
+    is_done = outcome.status is OutcomeStatus.DONE
+    return outcome.result if is_done and isinstance(outcome.result, MadeSignature) else None
 
 
 def _is_same_result(stored: bytes | None, outcome: Outcome) -> bool:

@@ -41,6 +41,12 @@ JOBS = """
     WHERE id = ANY(CAST(:ids AS uuid[]))
 """
 
+PROOFS = """
+    SELECT job_id, payload FROM steps
+    WHERE kind = 'ProveKey' AND payload IS NOT NULL AND job_id = ANY(CAST(:ids AS uuid[]))
+"""
+"""Steps from before the backup in which signers have proved a share set."""
+
 GROUPS = """
     SELECT name, threshold, array_agg(signer ORDER BY share_index) AS signers
     FROM signer_groups JOIN signer_group_members ON group_name = name GROUP BY name, threshold

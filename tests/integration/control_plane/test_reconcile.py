@@ -25,7 +25,7 @@ from custody.control_plane.reconcile.reconcile import _compared, _groups
 from custody.control_plane.reconcile.repair import NotRepaired, Repairs
 from custody.control_plane.resources.creation import Creation
 from custody.control_plane.settings import initialise
-from custody.control_plane.tables import nodes
+from custody.control_plane.tables import nodes, steps
 from custody.runtime.errors import OperatorError
 from custody.wire.algorithms import (
     ECDSA_SECP256K1,
@@ -41,7 +41,11 @@ from custody.wire.inventory import (
     InventoryQuestion,
     RecordedOutcome,
 )
-from custody.wire.outcomes import Outcome, OutcomeStatus
+from custody.wire.jobs import Endpoint, Job, JobKind, KeyReference
+from custody.wire.outcomes import MadeSignature, Outcome, OutcomeStatus
+from custody.wire.possession import possession_request
+from custody.wire.requests import SignMessage
+from custody.wire.signatures import finish
 from custody.wire.signed_bytes import ATTESTATION_TYPE, SigningKey
 from custody.wire.statements import Attestation
 from tests.integration.control_plane.conftest import Replica
@@ -249,6 +253,7 @@ def test_it_names_an_application_that_the_backup_lacks(config: str):
 SIGNERS = ("signer-1", "signer-2", "signer-3")
 TREASURY = SignerGroup("treasury", 2, SIGNERS)
 LIAR = SIGNERS[0]
+PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes((3).to_bytes(32))
 HONEST_KEY, KEY_OF_THE_LIAR = made_up_key(EDDSA_ED25519, 3), made_up_key(EDDSA_ED25519, 4)
 
 
@@ -533,6 +538,133 @@ async def test_a_key_that_the_database_lacks_and_operators_have_erased_is_not_ad
     [difference] = await signers.differences({LIAR: [erased], **said})
     assert difference.repair is None
     assert f"{LIAR}: an operator has erased the share there, as the signer says" in difference.todo
+
+
+def signature(request: Any) -> MadeSignature:
+    """Return a signature by the key that honest signers attest."""
+    assert isinstance(request, SignMessage)
+    raw = PRIVATE_KEY.sign(request.content)
+    made = finish(raw, HONEST_KEY, EDDSA_ED25519, None, request, None)
+    return MadeSignature(digest=None, signature=made)
+
+
+def recorded(name: str, job_id: UUID, made: MadeSignature) -> RecordedOutcome:
+    outcome = Outcome(job_id=job_id, node=name, status=OutcomeStatus.DONE, result=made)
+    return RecordedOutcome(
+        job_id=job_id,
+        node=name,
+        outcome=outcome.model_dump_json().encode(),
+        committed_at=datetime.now(UTC),
+    )
+
+
+@pytest.fixture
+def listening(signers: Signers) -> Collector:
+    states = [
+        NodeState(name, "mpc", Store.MPC, identity.public_key)
+        for name, identity in signers.identities.items()
+    ]
+    return Collector(signers.replica.database, QUESTION, states)
+
+
+async def test_the_proof_of_a_refreshed_set_is_not_an_unknown_signature(
+    signers: Signers, listening: Collector
+):
+    key_id, _ = await signers.finished()
+    refreshed = uuid4()
+    made = signature(possession_request(EDDSA_ED25519, key_id, refreshed)[0])
+    job_id, payment = uuid4(), signature(SignMessage(kind="Message", message="pay Bo"))
+    for name in SIGNERS:
+        held = signers.held(name, key_id, share_set_id=refreshed, generation=1)
+        proof = recorded(name, uuid4(), made)
+        said = page(keys=(held,), outcomes=(proof, recorded(name, job_id, payment)))
+        await listening.take(name, said)
+    kinds = [(each.kind, each.id) for each in await found(signers.replica, listening)]
+    assert kinds == [
+        (Kind.SHARE_SET, str(key_id)),
+        (Kind.UNKNOWN_SIGNATURE, str(job_id)),
+    ]
+
+
+async def test_the_proof_of_a_set_that_is_not_in_use_yet_is_recognised_by_the_databases_key(
+    signers: Signers, listening: Collector
+):
+    key_id, share_set_id = await signers.finished()
+    waiting = signers.held(LIAR, key_id, share_set_id=uuid4(), generation=1).model_copy(
+        update={"attestation": None, "holding": Holding.WAITING}
+    )
+    assert waiting.share_set_id is not None
+    made = signature(possession_request(EDDSA_ED25519, key_id, waiting.share_set_id)[0])
+    held = signers.held(LIAR, key_id, share_set_id=share_set_id)
+    said = page(keys=(held, waiting), outcomes=(recorded(LIAR, uuid4(), made),))
+    await listening.take(LIAR, said)
+    assert await found(signers.replica, listening) == []
+
+
+async def test_the_proof_of_a_step_that_the_database_knows_is_not_an_unknown_signature(
+    signers: Signers, listening: Collector
+):
+    """The set was in use when the database was backed up, and no node states it any more."""
+    key_id, share_set_id = await signers.finished()
+    key = KeyReference(
+        id=key_id,
+        scheme=EDDSA_ED25519.scheme,
+        curve=EDDSA_ED25519.curve,
+        network=Network.SOLANA,
+        public_key=HONEST_KEY,
+    )
+    job = Job(
+        id=uuid4(),
+        step_of=key_id,
+        kind=JobKind.PROVE_KEY,
+        group="mpc",
+        key=key,
+        endpoint=Endpoint.KEYS,
+        request=b"{}",
+        ceremony=share_set_id,
+        created_at=datetime.now(UTC),
+        expires_at=datetime.now(UTC),
+    )
+    step = {
+        "id": job.id,
+        "request_id": key_id,
+        "number": 1,
+        "kind": job.kind,
+        "job_id": job.id,
+        "payload": job.model_dump_json().encode(),
+        "deadline": func.now(),
+    }
+    async with signers.replica.engine.begin() as connection:
+        await connection.execute(insert(steps).values(step))
+    refreshed = uuid4()
+    proof = signature(possession_request(EDDSA_ED25519, key_id, share_set_id)[0])
+    payment = signature(SignMessage(kind="Message", message="pay Bo"))
+    for name, made in zip(SIGNERS, (proof, proof, payment), strict=True):
+        held = signers.held(name, key_id, share_set_id=refreshed, generation=1)
+        await listening.take(name, page(keys=(held,), outcomes=(recorded(name, job.id, made),)))
+    listed = [(each.kind, each.nodes) for each in await found(signers.replica, listening)]
+    assert listed == [(Kind.SHARE_SET, SIGNERS), (Kind.UNKNOWN_SIGNATURE, (SIGNERS[2],))]
+
+
+async def test_no_signer_hides_the_signature_that_another_signer_states(
+    signers: Signers, listening: Collector
+):
+    key_id, share_set_id = await signers.finished()
+    other, job_id = uuid4(), uuid4()
+    lie = signers.held(LIAR, key_id, share_set_id=other, generation=1)
+    made = signature(possession_request(EDDSA_ED25519, key_id, other)[0])
+    await listening.take(LIAR, page(keys=(lie,), outcomes=(recorded(LIAR, job_id, made),)))
+    honest = signers.held(SIGNERS[1], key_id, share_set_id=share_set_id)
+    payment = signature(SignMessage(kind="Message", message="pay Bo"))
+    of_the_lie = recorded(SIGNERS[1], uuid4(), made)  # a set that this signer does not state
+    said = page(keys=(honest,), outcomes=(recorded(SIGNERS[1], job_id, payment), of_the_lie))
+    await listening.take(SIGNERS[1], said)
+    listed = [
+        (each.id, each.nodes)
+        for each in await found(signers.replica, listening)
+        if each.kind is Kind.UNKNOWN_SIGNATURE
+    ]
+    assert listed == [(str(each.job_id), (SIGNERS[1],)) for each in said.outcomes]
 
 
 @pytest.mark.parametrize("text", ["two", "two=2", "two=x:a,b", "two=1:a,b", "two=2:a,a", "=2:a,b"])
