@@ -44,6 +44,8 @@ def daemon_of(settings: DriverSettings, config: Path) -> Daemon:
         check_keys=CHECK,
         verify_keys=partial(_verify_keys, settings),
         lacking=_lacking,
+        group="keys",
+        removable=("apps",),
     )
 
 

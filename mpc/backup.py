@@ -52,6 +52,8 @@ def daemon_of(settings: SignerSettings, config: Path) -> Daemon:
         check_keys=CHECK,
         verify_keys=partial(_verify_shares, settings),
         lacking=_lacking,
+        group="shares",
+        removable=("peers", "apps", "repair", "shares"),
     )
 
 

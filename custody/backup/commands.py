@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from custody.backup.folder import ListedBackup
     from custody.backup.verification import Verification
 
-RECONCILE = (
-    "next, before serve: control-plane reconcile, which asks the nodes for keys and outcomes that "
-    "this database lacks"
-)
-
 Identities = Annotated[
     list[Path],
     typer.Option(
@@ -281,6 +276,7 @@ def _restore_database(
         found = restore(daemon, file, identities, _keys(daemon, node_key), advance)
     is_current = found.manifest.schema_revision == HEADS[daemon.tree]
     newer, problem = _ask_newer(daemon, file, found, is_current)
+    next_steps = daemon.next_steps(found.manifest.created_at)
     if as_json:
         print_json(
             {
@@ -289,6 +285,7 @@ def _restore_database(
                 "findings": found.findings,
                 "newer": None if newer is None else [vars(each) for each in newer],
                 "problem": problem,
+                "next": next_steps,
                 **_facts(found.manifest),
             }
         )
@@ -299,6 +296,8 @@ def _restore_database(
         _show_newer(newer)
     if problem is not None:
         out.print(problem, markup=False)
+    for each in next_steps:
+        out.print(each, markup=False)
     return not found.findings
 
 
@@ -312,7 +311,7 @@ def _ask_newer(
 
     command = f"{daemon.program} backup newer {file}"
     if daemon.newer is None:
-        return None, RECONCILE
+        return None, None
     if not is_current:
         return None, f"next: {daemon.program} migrate, then: {command}"
     try:

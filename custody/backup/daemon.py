@@ -67,6 +67,9 @@ class Newer:
     todo: str
 
 
+NextSteps = Callable[[datetime], list[str]]
+"""Returns what the operator does after a restore, one sentence each, given the backup's time."""
+
 FindNewer = Callable[[datetime], Coroutine[Any, Any, list[Newer]]]
 """Asks the control plane what it has since a time that the database lacks. Raises OperatorError."""
 
@@ -94,6 +97,7 @@ class Daemon:
     secrets: tuple[Path, ...]
     facts: Callable[[Rows], DatabaseFacts]
     check: CheckDatabase
+    next_steps: NextSteps
     newer: FindNewer | None = None
     """None for the control plane, which no other host can tell what its database lacks."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,18 @@ def daemon_of(settings: Settings, config: Path) -> Daemon:
         secrets=(),
         facts=lambda _: DatabaseFacts(),
         check=_verify_heads,
+        next_steps=_next_steps,
     )
+
+
+def _next_steps(backed_up_at: datetime) -> list[str]:
+    since = backed_up_at.isoformat(timespec="seconds")
+    return [
+        f"next, before serve: {PROGRAM} reconcile, which asks the nodes for keys and outcomes that "
+        "this database lacks",
+        f"next, before serve: revoke and remove again what you have revoked and removed since "
+        f"{since}: {PROGRAM} token list, {PROGRAM} node list",
+    ]
 
 
 async def _verify_heads(url: str, sample: int | None, advance: Advance) -> DatabaseCheck:

@@ -50,12 +50,15 @@ def node_daemon(
     check_keys: KeyCheck,
     verify_keys: VerifyKeys,
     lacking: Lacking,
+    group: str,
+    removable: tuple[str, ...],
 ) -> Daemon:
     """Return what the backup commands need of a node. Raise ConfigurationError.
 
     ``files``, ``secrets``: the mode's. ``known_keys``: the query of ids and check values of the
     keys that encrypt the node's own. ``lacking``: compares keys of the control plane with the
-    database.
+    database. ``group``: the commands about the node's keys. ``removable``: the commands about
+    what an operator removes from the database.
     """
     if settings.backup is None:
         raise ConfigurationError(
@@ -77,8 +80,23 @@ def node_daemon(
         secrets=_present(*secrets),
         facts=lambda rows: _facts(rows, settings.node.id, known_keys),
         check=_NodeCheck(settings, signer, check_keys, verify_keys),
+        next_steps=partial(next_steps, settings.program, group, removable),
         newer=partial(_newer, settings, signer, lacking),
     )
+
+
+def next_steps(
+    program: str, group: str, removable: Sequence[str], backed_up_at: datetime
+) -> list[str]:
+    """Return what an operator repeats on the host, because nobody else knows that it was done."""
+    since = backed_up_at.isoformat(timespec="seconds")
+    lists = ", ".join(f"{program} {each} list" for each in removable)
+    return [
+        f"next, before run: {program} {group} archivals lists what is archived here; archive again "
+        f"what an operator has archived on the host since {since}: {program} {group} archive",
+        f"next, before run: remove again what you have removed or erased since then: {lists}",
+        f"next, before run: {program} freeze, if the node was frozen: a freeze is not in a backup",
+    ]
 
 
 def _present(*paths: Path | None) -> tuple[Path, ...]:

@@ -24,6 +24,7 @@ from custody.runtime.signing_key import create_signing_key
 from custody.wire.algorithms import ECDSA_SECP256K1
 from custody.wire.outcomes import Outcome, OutcomeStatus
 from devstack.postgres import Cluster
+from devstack.service import command
 from hsm_driver.backup import daemon_of
 from hsm_driver.configuration import NewDriver, new_configuration
 from hsm_driver.driver import open_hsm
@@ -31,6 +32,7 @@ from hsm_driver.settings import DriverSettings, hsm_settings
 from hsm_driver.vault import Vault, row_of
 from softhsm.tokens import TokenFolder
 from tests.adopter import adopt_first
+from tests.commands import run_command
 
 LABEL = "backup"
 KEYS = 3
@@ -177,6 +179,23 @@ def backup(made_backup: Path, daemon: Daemon) -> Path:
     """A copy of a good backup, this test's to damage."""
     daemon.section.folder.mkdir()
     return Path(shutil.copy2(made_backup, daemon.section.folder / made_backup.name))
+
+
+def restore_by_command(
+    program: str, config: Path, url: str, empty: str, file: Path, *words: str
+) -> str:
+    """Restore a backup into an empty database as an operator does, and return the output.
+
+    ``url``: of the database that the configuration names.
+    """
+    restored = config.with_name("restored.toml")
+    write_secret(restored, config.read_text().replace(url, empty).encode())
+    identity = config.with_name("recipient")
+    options = ["--config", str(restored), "backup", "restore", str(file)]
+    done = run_command([command(program), *options, "--identity", str(identity), *words])
+    restored.unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def verify_with(daemon: Daemon, path: Path, identity: Path, **options) -> Verification:

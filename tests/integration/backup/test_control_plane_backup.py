@@ -14,7 +14,13 @@ from custody.control_plane.cli import app
 from custody.control_plane.settings import initialise, load_settings
 from custody.wire.audit import AuditHead
 from custody.wire.signed_bytes import AUDIT_HEAD_TYPE, SigningKey
-from tests.integration.backup.conftest import Progress, age_key, no_progress, verify_with
+from tests.integration.backup.conftest import (
+    Progress,
+    age_key,
+    no_progress,
+    restore_by_command,
+    verify_with,
+)
 
 HEADS = 3
 
@@ -88,6 +94,21 @@ def test_a_head_that_its_node_has_not_signed_is_found(config: Path, heads: str):
     found = verify_with(daemon(config), path, config.parent / "recipient")
     assert len(found.findings) == 2
     assert any("was signed as 2" in each for each in found.findings)
+
+
+def test_a_restore_ends_with_reconcile_and_with_what_was_taken_away(
+    config: Path, control_plane_database: str, empty_database: str
+):
+    made = create(daemon(config), no_progress)
+    since = made.manifest.created_at.isoformat(timespec="seconds")
+    urls = control_plane_database, empty_database
+    said = restore_by_command("control-plane", config, *urls, made.path)
+    assert said.splitlines()[-2:] == [
+        "next, before serve: control-plane reconcile, which asks the nodes for keys and outcomes "
+        "that this database lacks",
+        "next, before serve: revoke and remove again what you have revoked and removed since "
+        f"{since}: control-plane token list, control-plane node list",
+    ]
 
 
 def test_a_control_plane_asks_no_other_host_what_is_newer(config: Path, tmp_path: Path):

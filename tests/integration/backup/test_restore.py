@@ -1,6 +1,7 @@
 """`backup restore`: into an empty database and an empty folder only."""
 
 import asyncio
+import json
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +21,12 @@ from custody.runtime.signing_key import create_signing_key
 from custody.wire.node_api import ChangedKey
 from hsm_driver import backup as driver_backup
 from mpc import backup as signer_backup
-from tests.integration.backup.conftest import KEYS, DriverHost, no_progress
+from tests.integration.backup.conftest import (
+    KEYS,
+    DriverHost,
+    no_progress,
+    restore_by_command,
+)
 from tests.integration.signer.keys import new_key
 
 
@@ -46,6 +52,21 @@ def test_a_backup_is_restored_into_an_empty_database(
     assert count == KEYS
     with pytest.raises(OperatorError, match="not empty"):  # a second time, for instance
         restore(target, backup, key, daemon.believed, no_progress)
+
+
+def test_the_command_names_what_a_drivers_operator_repeats(
+    driver_host: DriverHost, backup: Path, empty_database: str
+):
+    config, url = driver_host.config, driver_host.url
+    said = json.loads(
+        restore_by_command("hsm-driver", config, url, empty_database, backup, "--json")
+    )
+    archivals, removed, freeze = said["next"]
+    assert archivals.startswith("next, before run: hsm-driver keys archivals lists ")
+    since = datetime.fromisoformat(said["manifest"]["created_at"]).isoformat(timespec="seconds")
+    assert archivals.endswith(f" on the host since {since}: hsm-driver keys archive")
+    assert removed.endswith(" erased since then: hsm-driver apps list")
+    assert freeze.startswith("next, before run: hsm-driver freeze, if ")
 
 
 def test_a_database_in_use_is_never_overwritten(

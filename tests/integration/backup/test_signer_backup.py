@@ -22,7 +22,13 @@ from mpc.settings import SignerSettings
 from mpc.shares.encryption_key import create_key_file
 from mpc.shares.encryption_keys import open_encryption_keys
 from mpc.shares.shares import Shares
-from tests.integration.backup.conftest import Progress, age_key, no_progress, verify_with
+from tests.integration.backup.conftest import (
+    Progress,
+    age_key,
+    no_progress,
+    restore_by_command,
+    verify_with,
+)
 from tests.integration.signer.keys import ME, new_key, put
 
 SHARES = 2
@@ -113,6 +119,23 @@ def test_another_encryption_key_cannot_check_the_backup(config: Path):
     create_key_file(config.parent / "encryption.key")
     with pytest.raises(OperatorError, match="which is not here"):
         verify_with(daemon(config), path, config.parent / "recipient")
+
+
+def test_a_restore_ends_with_what_its_operator_repeats(
+    config: Path, signer_database: str, empty_database: str
+):
+    """Nobody else knows of it: the control plane answers nothing about it."""
+    made = create(daemon(config), no_progress)
+    since = made.manifest.created_at.isoformat(timespec="seconds")
+    said = restore_by_command("mpc-signer", config, signer_database, empty_database, made.path)
+    assert said.splitlines()[-3:] == [
+        "next, before run: mpc-signer shares archivals lists what is archived here; archive again "
+        f"what an operator has archived on the host since {since}: mpc-signer shares archive",
+        "next, before run: remove again what you have removed or erased since then: "
+        "mpc-signer peers list, mpc-signer apps list, mpc-signer repair list, "
+        "mpc-signer shares list",
+        "next, before run: mpc-signer freeze, if the node was frozen: a freeze is not in a backup",
+    ]
 
 
 def test_what_layer_4_needs_is_in_the_backup(config: Path, tmp_path: Path):
