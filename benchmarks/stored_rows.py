@@ -82,7 +82,7 @@ def _copies(
         connection.execute(
             text(
                 "SELECT attname FROM pg_attribute WHERE attrelid = CAST(:table AS regclass) "
-                "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+                "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
             ),
             {"table": table},
         ).scalars()

@@ -13,8 +13,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -176,7 +178,11 @@ keys = Table(
     Column("name", String),
     Column("archived_at", DateTime(timezone=True)),  # when all its holders had archived it
     Column("archiving", Uuid),  # its last request to archive it, which counts while it is open
+    Column(
+        "is_archived", Boolean, Computed("archived_at IS NOT NULL", persisted=True), nullable=False
+    ),
     _created_at(),
+    UniqueConstraint("id", "is_archived"),  # for the foreign key of wallets
 )
 Index(  # few: each new signature asks for them
     "ix_keys_archived",
@@ -211,28 +217,39 @@ wallets = Table(
     Column("id", Uuid, primary_key=True),
     Column("application_id", Uuid, ForeignKey("applications.id"), nullable=False),
     Column("network", String, nullable=False),
-    Column("key_id", Uuid, ForeignKey("keys.id"), nullable=False),
+    Column("key_id", Uuid, nullable=False),
     Column("address", String),
-    # the key's, so that a list by holder reads them in the order of the list
+    # the key's, so that lists by holder, store or archival have indexes in their order
     Column("node_group", String, nullable=False),
     Column("signer_group", String),
+    Column("store", String, nullable=False),
+    Column("is_archived", Boolean, nullable=False, server_default=false()),
     Column("name", String),
     _created_at(),
     UniqueConstraint("key_id", "network"),
+    # PostgreSQL copies each change of the key's is_archived. A statement that wrote both would miss
+    # a wallet that another transaction adds meanwhile. The other copied facts never change
+    ForeignKeyConstraint(
+        ["key_id", "is_archived"], ["keys.id", "keys.is_archived"], onupdate="CASCADE"
+    ),
 )
-Index(
-    "ix_wallets_application_id_created_at_id",
-    wallets.c.application_id,
-    wallets.c.created_at,
-    wallets.c.id,
-)
-Index(
-    "ix_wallets_application_id_network_created_at_id",
-    wallets.c.application_id,
-    wallets.c.network,
-    wallets.c.created_at,
-    wallets.c.id,
-)
+for _name, _filters, _condition in (
+    ("", (), None),
+    ("network_", ("network",), None),
+    ("store_", ("store",), None),
+    ("archived_", (), "is_archived"),
+    ("unarchived_", (), "NOT is_archived"),
+    ("archived_network_", ("network",), "is_archived"),
+    ("archived_store_", ("store",), "is_archived"),
+):
+    Index(
+        f"ix_wallets_application_id_{_name}created_at_id",
+        wallets.c.application_id,
+        *(wallets.c[_filter] for _filter in _filters),
+        wallets.c.created_at,
+        wallets.c.id,
+        postgresql_where=None if _condition is None else text(_condition),
+    )
 Index("ix_wallets_application_id_address", wallets.c.application_id, wallets.c.address)
 
 for _listed in (keys, wallets):

@@ -15,7 +15,7 @@ from custody.runtime.errors import SchemaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEADS = {"control_plane": "0027", "hsm_driver": "0010", "mpc_signer": "0014"}
+HEADS = {"control_plane": "0028", "hsm_driver": "0010", "mpc_signer": "0014"}
 """The last revision of each tree; a test compares them with alembic's."""
 
 

@@ -9,6 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
 
 from custody.control_plane.tables import metadata
 from custody.database.engine import synchronous_engine
@@ -109,6 +110,40 @@ def test_wallets_of_the_version_before_keep_their_keys_holders(empty_database: s
     command.downgrade(alembic_config("control_plane", empty_database), "0022")
     with engine.begin() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM wallets").scalar() == 2
+    engine.dispose()
+
+
+def test_wallets_of_the_version_before_are_archived_as_their_keys(empty_database: str) -> None:
+    migrate("control_plane", empty_database, "0027")
+    engine = synchronous_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO applications (id, name) VALUES (gen_random_uuid(), 'shop');"
+            "INSERT INTO keys (id, application_id, node_group, store, scheme, curve, network,"
+            " archived_at) SELECT gen_random_uuid(), id, 'hsm', store, '', '', '', at"
+            " FROM applications, (VALUES ('hsm', NULL), ('mpc', now())) AS facts (store, at);"
+            "INSERT INTO wallets (id, application_id, network, key_id, node_group)"
+            " SELECT gen_random_uuid(), application_id, networks.network, keys.id, node_group"
+            " FROM keys, (VALUES ('Ethereum'), ('EthereumSepolia')) AS networks (network)"
+        )
+    migrate("control_plane", empty_database)
+    facts = "SELECT store, is_archived FROM wallets ORDER BY store"
+    with engine.begin() as connection:
+        filled = [tuple(row) for row in connection.exec_driver_sql(facts)]
+        assert filled == [("hsm", False)] * 2 + [("mpc", True)] * 2
+        connection.exec_driver_sql("UPDATE keys SET archived_at = NULL")
+        assert {row.is_archived for row in connection.exec_driver_sql(facts)} == {False}
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.exec_driver_sql("UPDATE wallets SET is_archived = true")
+        connection.exec_driver_sql("UPDATE keys SET archived_at = now() WHERE store = 'hsm'")
+    command.downgrade(alembic_config("control_plane", empty_database), "0027")
+    with engine.begin() as connection:
+        kept = (
+            "SELECT count(*) FROM wallets JOIN keys ON keys.id = key_id WHERE archived_at <= now()"
+        )
+        assert connection.exec_driver_sql(kept).scalar() == 2
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.exec_driver_sql("UPDATE wallets SET key_id = gen_random_uuid()")
     engine.dispose()
 
 

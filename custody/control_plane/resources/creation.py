@@ -42,11 +42,12 @@ _ADD_KEYS = """
 
 _ADD_WALLETS = """
     INSERT INTO wallets (id, application_id, network, key_id, address, created_at, node_group,
-        signer_group, name)
+        signer_group, store, name)
     SELECT * FROM unnest(
         CAST(:id AS uuid[]), CAST(:application_id AS uuid[]), CAST(:network AS varchar[]),
         CAST(:key_id AS uuid[]), CAST(:address AS varchar[]), CAST(:created_at AS timestamptz[]),
-        CAST(:node_group AS varchar[]), CAST(:signer_group AS varchar[]), CAST(:name AS varchar[])
+        CAST(:node_group AS varchar[]), CAST(:signer_group AS varchar[]), CAST(:store AS varchar[]),
+        CAST(:name AS varchar[])
     )
     ON CONFLICT DO NOTHING
 """

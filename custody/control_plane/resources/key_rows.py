@@ -52,6 +52,7 @@ class WalletRow:
     created_at: datetime
     node_group: str
     signer_group: str | None
+    store: str
     name: str | None
 
 
@@ -119,5 +120,6 @@ def wallet_row(new: NewJob, key: KeyRow, address: str | None, name: str | None =
         created_at=new.created_at,
         node_group=key.node_group,
         signer_group=key.signer_group,
+        store=key.store,
         name=name,
     )

@@ -15,7 +15,6 @@ from custody.control_plane.resources.pages import (
     Listing,
     PageRequest,
     in_states,
-    is_archived,
     is_one_of,
 )
 from custody.control_plane.resources.presentation import wallet_of
@@ -49,12 +48,14 @@ _WALLETS = (
 _WALLET = _WALLETS + "AND wallets.id = :id"
 _WALLET_OF_KEY = _WALLETS + "AND wallets.key_id = :id AND wallets.network = keys.network"
 
-# created_at as of each row: of the clock of a control plane
+# created_at as of each row: of the clock of a control plane. The lock waits for an archival that
+# has begun: without it, the select reads the old is_archived, which the foreign key then refuses
 _ADD = """
     INSERT INTO wallets (id, application_id, network, key_id, address, created_at, node_group,
-        signer_group, name)
-    SELECT :id, application_id, :network, id, :address, :now, node_group, signer_group, :name
-    FROM keys WHERE id = :key AND application_id = :application
+        signer_group, store, is_archived, name)
+    SELECT :id, application_id, :network, id, :address, :now, node_group, signer_group, store,
+        is_archived, :name
+    FROM keys WHERE id = :key AND application_id = :application FOR KEY SHARE
     ON CONFLICT (key_id, network) DO NOTHING
     RETURNING id, application_id, created_at
 """
@@ -65,16 +66,16 @@ _LISTING = Listing(
     "wallets",
     {
         "network": is_one_of("wallets.network", Network),
-        "store": is_one_of("keys.store", Store),
+        "store": is_one_of("wallets.store", Store),
         "states": in_states,
         "name": "wallets.name = :name",
-        "archived": is_archived,
+        "archived": lambda archived: f"{'' if archived else 'NOT '}wallets.is_archived",
         "address": "wallets.address = :address",
         "key_id": "wallets.key_id = :key_id",
         "external_id": "jobs.application_id = :application AND jobs.external_id = :external_id "
         f"AND jobs.endpoint = '{Endpoint.WALLETS}' AND wallets.network = keys.network",
     },
-    indexed=("name", "network"),
+    indexed=("name", "network", "store", "archived"),
 )
 
 

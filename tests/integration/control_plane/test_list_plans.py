@@ -40,6 +40,19 @@ WALLETS: tuple[Filters, ...] = (
     {"external_id": "the-first"},
     {"archived": "true"},
     {"archived": "false"},
+    {"archived": "true", "network": "Bitcoin"},
+    {"archived": "true", "network": "Ethereum"},
+    {"archived": "true", "network": "Solana"},
+    {"archived": "true", "store": "hsm"},
+    {"archived": "true", "store": "mpc"},
+    {"archived": "true", "status": "Active"},
+    {"archived": "true", "status": "Pending"},
+    {"archived": "true", "status": "Failed"},
+    {"archived": "true", "network": "Bitcoin", "store": "mpc", "status": "Active"},
+    {"tag": "all", "archived": "true"},
+    {"tag": "all", "store": "mpc"},
+    {"tag": "rare", "archived": "true"},
+    {"owner": "acme", "archived": "true"},
     {"address": "0x0000000000000000000000000000000000000000"},
     {"name": "Treasury"},
     {"name": "none"},
@@ -125,10 +138,10 @@ NAMED_TAGGED_AND_HELD = """
                 END::varchar[]
             || CASE WHEN row_number() OVER (ORDER BY created_at) % 5000 = 0 THEN '{rare}' ELSE '{}'
                 END::varchar[] AS tags FROM wallets;
-    UPDATE wallets SET signer_group = 'treasury', name = 'Treasury', network = 'Bitcoin' FROM ages
-        WHERE ages.id = wallets.id AND age <= 2000;
-    UPDATE keys SET signer_group = 'treasury', name = 'Treasury', network = 'Bitcoin' FROM ages
-        WHERE ages.key_id = keys.id AND age <= 2000;
+    UPDATE wallets SET signer_group = 'treasury', name = 'Treasury', network = 'Bitcoin',
+        store = 'mpc' FROM ages WHERE ages.id = wallets.id AND age <= 2000;
+    UPDATE keys SET signer_group = 'treasury', name = 'Treasury', network = 'Bitcoin',
+        store = 'mpc', archived_at = now() FROM ages WHERE ages.key_id = keys.id AND age <= 2000;
     INSERT INTO wallet_tags (wallet_id, tag, application_id, created_at)
         SELECT id, unnest(tags), application_id, created_at FROM ages;
     INSERT INTO key_tags (key_id, tag, application_id, created_at)

@@ -82,6 +82,7 @@ class Workload:
                     network=network.value,
                     key_id=key.id,
                     node_group=group,
+                    store="hsm",
                 )
             )
         await self._add(key, JobKind.GENERATE_KEY, Endpoint.WALLETS, body, key.id, group)
