@@ -1,11 +1,14 @@
 """Items of a list that the pinned nodes do not attest: they are never handed out."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 
 from custody.client.calls import Call, Item
 from custody.client.errors import NotAttested, OnNotAttested
 from custody.wire.resources import Key, Page, Wallet
+
+_GIVE_A_PLAIN_FUNCTION = "on_not_attested: give a plain function, also to AsyncCustody"
 
 
 def telling(call: Call[Page[Item]], on_not_attested: OnNotAttested | None) -> Call[Page[Item]]:
@@ -14,7 +17,7 @@ def telling(call: Call[Page[Item]], on_not_attested: OnNotAttested | None) -> Ca
     Raise ValueError for an async function: nobody awaits it, so the application is not told.
     """
     if inspect.iscoroutinefunction(on_not_attested):
-        raise ValueError("on_not_attested: give a plain function, also to AsyncCustody")
+        raise ValueError(_GIVE_A_PLAIN_FUNCTION)
     return replace(call, on_not_attested=on_not_attested)
 
 
@@ -38,4 +41,9 @@ def leave_out(item: object, error: NotAttested, call: Call[Page[Item]]) -> None:
         raise error
     told = NotAttested(*error.args)  # has no frames, which keep a page of the list in memory
     told.item_id = error.item_id
-    call.on_not_attested(told)
+    tell: Callable[[NotAttested], object] = call.on_not_attested
+    answer = tell(told)
+    if inspect.isawaitable(answer):  # of a function that does not look like an async one
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise ValueError(_GIVE_A_PLAIN_FUNCTION)

@@ -271,6 +271,16 @@ async def test_a_list_is_not_begun_if_nobody_could_be_told(server, certificates,
     assert not server[1].seen
 
 
+def test_a_list_ends_if_it_only_learns_then_that_nobody_is_told(server, certificates):
+    async def never_awaited(error: NotAttested) -> None:
+        raise AssertionError(error)
+
+    list_a_wallet_behind_two_others(server[1])
+    is_refused = pytest.raises(ValueError, match="plain function")
+    with Custody(**pinning(server[0], certificates)) as custody, is_refused:
+        list(custody.list_wallets(on_not_attested=lambda error: never_awaited(error)))  # type: ignore[arg-type]
+
+
 def test_a_refusal_is_not_tried_again(server, custody):
     server[1].add(403, problem(403, "missing_scope"))
     with pytest.raises(MissingScope, match="why") as refused:
