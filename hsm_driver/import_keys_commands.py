@@ -123,7 +123,8 @@ async def _delete(settings: DriverSettings, wanted: set[UUID], *, others: bool) 
     if kept := sorted({each for ids in left.values() for each in ids} & set(chosen)):
         raise OperatorError(
             f"the token keeps the import keys {', '.join(map(str, kept))}",
-            "Delete the objects with the vendor's tool: their labels have -import in them.",
+            "Delete with the vendor's tool the objects whose CKA_ID is one of these ids and whose "
+            "label has -import in it.",
         )
     return chosen
 
