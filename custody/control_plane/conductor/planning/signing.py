@@ -22,7 +22,7 @@ def next_signing_step(request: Request) -> Decision:
     """Let t signers with shares of the same set sign, or ask gates while fewer than t are free.
 
     A signer with a gate takes part once its owner has approved. A report ends its step and its
-    request in two transactions, in any order: a signature that is there is not made again.
+    request in two transactions, in any order: a signature that a plan sees is not made again.
     """
     made = signed_outcome(request)
     if made is not None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from custody.control_plane.conductor.planning.decisions import Ended, Plan, Reason, Rest
+from custody.control_plane.conductor.planning.decisions import Ended, Plan, Reason, Rest, Signed
 from custody.control_plane.conductor.planning.endings import SILENT, ending_of, failure_of
 from custody.control_plane.conductor.planning.facts import Ending, Member, Step
 from custody.control_plane.conductor.planning.history import BLAMELESS
@@ -179,6 +179,13 @@ def test_a_failed_step_is_waited_for_whatever_comes_next():
     away = without(sign((tried, again), members=members), "b")
     decided = plan(away, 0.5)
     assert (begun(decided.decision).kind, decided.delay_seconds) == (JobKind.APPROVE, 0.2)
+
+
+def test_a_late_signature_completes_the_request_at_once_when_the_next_attempt_fails():
+    late = step(SIGN, {"a": nothing(), "b": None}, Ending.SILENT)
+    decided = plan(sign((late, open_step(SIGN, {"b": failed(), "c": None}))), 0.5)
+    assert isinstance(decided.decision, Signed)
+    assert decided.delay_seconds == 0
 
 
 def test_after_a_no_another_signer_is_asked_at_once():
