@@ -127,7 +127,7 @@ def _import_keys_over(over: list[str]) -> Check:
     return Check(
         "import keys",
         Status.WARN,
-        f"the token has {len(over)} import keys that are over: {', '.join(over)}",
+        f"import keys on the token that are over: {', '.join(over)}",
         "A driver that runs destroys them within a minute. If they stay: hsm-driver import-keys "
         "delete, and the vendor's tool for what that leaves.",
     )

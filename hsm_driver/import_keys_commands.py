@@ -65,22 +65,24 @@ def application(settings_of: Callable[[typer.Context], DriverSettings]) -> typer
         import asyncio
 
         with operator_errors():
+            if others and not import_id:
+                raise OperatorError(
+                    "which import keys of other driver groups?",
+                    "Give ids that hsm-driver import-keys list --others shows. --all is for "
+                    "those of this driver group.",
+                )
             if bool(import_id) is every:
                 raise OperatorError(
                     "which import keys?",
                     "Give ids that hsm-driver import-keys list shows, or --all.",
                 )
-            if others and every:
-                raise OperatorError(
-                    "--all is for import keys of this driver group",
-                    "Give ids that hsm-driver import-keys list --others shows.",
-                )
             wanted = set(import_id or ())
+            whose = "another driver group" if others else "this driver group"
             destroyed = asyncio.run(_delete(settings_of(context), wanted, others=others))
-            out.print(f"destroyed the keys of {len(destroyed)} imports")
+            out.print(f"import keys destroyed: {len(destroyed)}")
             if unknown := sorted(wanted - set(destroyed)):
                 raise OperatorError(
-                    f"no token has the key of {', '.join(map(str, unknown))}",
+                    f"no import key of {whose} on the tokens is for {', '.join(map(str, unknown))}",
                     "See hsm-driver import-keys list, and list --others for other driver groups.",
                 )
 

@@ -42,8 +42,8 @@ Identities = Annotated[
 NodeKey = Annotated[
     str | None,
     typer.Option(
-        help="The public key that must have signed the backup, as `identity show` printed it "
-        "[default: the configured key]."
+        help="The public key that must have signed the backup, as `identity show` printed it (of "
+        "a control plane: `job-signing-key status`) [default: the configured key]."
     ),
 ]
 
@@ -158,9 +158,9 @@ def application(daemon_of: Callable[[typer.Context], Daemon]) -> typer.Typer:
         """Restore a backup's database into the configured, empty database.
 
         On a new host, run it twice: with --files FOLDER, which gives back the configuration; and
-        then without, with that configuration. Afterwards it asks the control plane what is newer
-        there, archives again the keys that requests have archived since, and says what to do about
-        the rest.
+        then without, with that configuration. Afterwards a node asks the control plane what is
+        newer there, archives again the keys that requests have archived since, and says what to do
+        about the rest. A control plane asks nobody: run reconcile then.
         """
         from custody.backup.age import read_identities
         from custody.runtime.hardening import harden

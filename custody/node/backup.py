@@ -92,10 +92,13 @@ def next_steps(
     since = backed_up_at.isoformat(timespec="seconds")
     lists = ", ".join(f"{program} {each} list" for each in removable)
     return [
-        f"next, before run: {program} {group} archivals lists what is archived here; archive again "
-        f"what an operator has archived on the host since {since}: {program} {group} archive",
-        f"next, before run: remove again what you have removed or erased since then: {lists}",
-        f"next, before run: {program} freeze, if the node was frozen: a freeze is not in a backup",
+        f"next, before run: {program} {group} archivals lists what is archived here; repeat what "
+        f"an operator has done on the host since {since}: {program} {group} archive KEY "
+        "--reason TEXT, or unarchive",
+        f"next, before run: add and remove again what you have added and removed since then: "
+        f"{lists}",
+        f"next, before run: {program} freeze --reason TEXT, if the node was frozen: a freeze is "
+        "not in a backup",
     ]
 
 

@@ -164,7 +164,8 @@ def _print(found: Reconciled, applied: bool) -> None:
     out.print()
     repairable = [each for each in found.differences if each.repair is not None]
     if not found.differences:
-        out.print("nothing differs")
+        where = " at the nodes that answered" if found.not_asked else ""
+        out.print(f"nothing differs{where}")
     elif repairable and not applied:
         out.print(f"nothing was changed; --apply repairs {len(repairable)} of these differences")
 

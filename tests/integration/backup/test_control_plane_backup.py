@@ -103,11 +103,13 @@ def test_a_restore_ends_with_reconcile_and_with_what_was_taken_away(
     since = made.manifest.created_at.isoformat(timespec="seconds")
     urls = control_plane_database, empty_database
     said = restore_by_command("control-plane", config, *urls, made.path)
-    assert said.splitlines()[-2:] == [
+    assert said.splitlines()[-3:] == [
         "next, before serve: control-plane reconcile, which asks the nodes for keys and outcomes "
         "that this database lacks",
         "next, before serve: revoke and remove again what you have revoked and removed since "
         f"{since}: control-plane token list, control-plane node list",
+        f"next, after serve: for each node whose restore you have acknowledged since {since}: "
+        "audit restored on its host, then control-plane node restored NODE",
     ]
 
 

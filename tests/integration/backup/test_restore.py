@@ -64,9 +64,11 @@ def test_the_command_names_what_a_drivers_operator_repeats(
     archivals, removed, freeze = said["next"]
     assert archivals.startswith("next, before run: hsm-driver keys archivals lists ")
     since = datetime.fromisoformat(said["manifest"]["created_at"]).isoformat(timespec="seconds")
-    assert archivals.endswith(f" on the host since {since}: hsm-driver keys archive")
-    assert removed.endswith(" erased since then: hsm-driver apps list")
-    assert freeze.startswith("next, before run: hsm-driver freeze, if ")
+    assert archivals.endswith(
+        f" on the host since {since}: hsm-driver keys archive KEY --reason TEXT, or unarchive"
+    )
+    assert removed.endswith(" added and removed since then: hsm-driver apps list")
+    assert freeze.startswith("next, before run: hsm-driver freeze --reason TEXT, if ")
 
 
 def test_a_database_in_use_is_never_overwritten(

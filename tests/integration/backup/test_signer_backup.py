@@ -129,12 +129,14 @@ def test_a_restore_ends_with_what_its_operator_repeats(
     since = made.manifest.created_at.isoformat(timespec="seconds")
     said = restore_by_command("mpc-signer", config, signer_database, empty_database, made.path)
     assert said.splitlines()[-3:] == [
-        "next, before run: mpc-signer shares archivals lists what is archived here; archive again "
-        f"what an operator has archived on the host since {since}: mpc-signer shares archive",
-        "next, before run: remove again what you have removed or erased since then: "
+        "next, before run: mpc-signer shares archivals lists what is archived here; repeat what "
+        f"an operator has done on the host since {since}: mpc-signer shares archive KEY "
+        "--reason TEXT, or unarchive",
+        "next, before run: add and remove again what you have added and removed since then: "
         "mpc-signer peers list, mpc-signer apps list, mpc-signer repair list, "
         "mpc-signer shares list",
-        "next, before run: mpc-signer freeze, if the node was frozen: a freeze is not in a backup",
+        "next, before run: mpc-signer freeze --reason TEXT, if the node was frozen: a freeze is "
+        "not in a backup",
     ]
 
 

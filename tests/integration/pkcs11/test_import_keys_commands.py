@@ -56,7 +56,7 @@ async def test_each_import_key_that_an_operator_destroys_has_an_audit_record(
     assert await listed(config) == [second, third]
     assert [import_id for _, import_id in await records(pool)] == [str(first)]
     said = await done(config, "import-keys", "delete", "--all")
-    assert "the keys of 2 imports" in said
+    assert "import keys destroyed: 2" in said
     assert await listed(config) == []
     found = await records(pool)
     assert [import_id for _, import_id in found] == [str(each) for each in ids]
