@@ -71,7 +71,7 @@ def _next_steps(backed_up_at: datetime) -> list[str]:
     return [
         f"next, before serve: {PROGRAM} reconcile, which asks the nodes for keys and outcomes that "
         "this database lacks",
-        f"next, before serve: revoke and remove again what you have revoked and removed since "
+        "next, before serve: revoke and remove again what you have revoked and removed since "
         f"{since}: {PROGRAM} token list, {PROGRAM} node list",
         f"next, after serve: for each node whose restore you have acknowledged since {since}: "
         f"audit restored on its host, then {PROGRAM} node restored NODE",

@@ -95,7 +95,7 @@ def next_steps(
         f"next, before run: {program} {group} archivals lists what is archived here; repeat what "
         f"an operator has done on the host since {since}: {program} {group} archive KEY "
         "--reason TEXT, or unarchive",
-        f"next, before run: add and remove again what you have added and removed since then: "
+        "next, before run: add and remove again what you have added and removed since then: "
         f"{lists}",
         f"next, before run: {program} freeze --reason TEXT, if the node was frozen: a freeze is "
         "not in a backup",
